@@ -1,0 +1,10 @@
+export {
+  ERRORS,
+  type ErrorCode,
+  type ErrorRow,
+  GrpcCode,
+  type GrpcCodeNumber,
+  httpStatusOfGrpc,
+  KvError,
+  type KvErrorOptions,
+} from './errors.ts';
