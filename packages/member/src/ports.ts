@@ -81,10 +81,16 @@ export interface PeerTransport {
 
 /** Checksummed images of the whole replicated state. */
 export interface SnapshotStore {
-  /** Writes the engine's state as of its last `commit` to a new snapshot and syncs it. */
-  create(index: number, term: number, done: (error: Error | undefined, name: string) => void): void;
+  /**
+   * Writes the engine's state, as of some `commit` not older than the last one before this call, to a new snapshot
+   * and syncs it. `raftMeta` is what the image holds in table `meta` under the key `raft`: it says which index the
+   * image stands at.
+   */
+  create(
+    done: (error: Error | undefined, image: { readonly name: string; readonly raftMeta: Uint8Array }) => void,
+  ): void;
   /** Replaces the engine's whole state by the snapshot's, atomically with respect to crashes. */
   install(name: string, done: (error?: Error) => void): void;
-  /** Removes all but the newest `keep`. */
+  /** Removes all but the newest `keep` that are not being sent. */
   prune(keep: number): void;
 }
