@@ -1,0 +1,22 @@
+import type { Clock, Prng } from '@muster/base';
+import type { PeerEvent } from '@muster/member';
+import type { Self } from './handshake.ts';
+import type { PeerLimits } from './limits.ts';
+import type { SnapshotFiles } from './snapshot-files.ts';
+
+/** Structured logging as the transport needs it; pino's loggers fit. */
+export type PeerLog = {
+  info(fields: Readonly<Record<string, unknown>>, text: string): void;
+  warn(fields: Readonly<Record<string, unknown>>, text: string): void;
+};
+
+/** What every part of one transport shares. */
+export type PeerEnv = {
+  readonly self: Self;
+  readonly clock: Clock;
+  readonly prng: Prng;
+  readonly log: PeerLog;
+  readonly limits: PeerLimits;
+  readonly snapshots: SnapshotFiles;
+  readonly emit: (event: PeerEvent) => void;
+};
