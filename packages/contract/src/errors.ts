@@ -98,6 +98,12 @@ export const ERRORS = {
     503,
     true,
   ),
+  TIMEOUT_LEADER_TRANSFER: row(
+    'etcdserver: request timed out, leader transfer took too long',
+    G.UNKNOWN,
+    504,
+    true,
+  ),
   CORRUPT: row('etcdserver: corrupt cluster', G.DATA_LOSS, 500),
   WATCH_CANCELED: row('etcdserver: watch canceled', G.CANCELLED, 503, true),
   // watch creation (reasons inside a watch response, not statuses)

@@ -1,3 +1,7 @@
+export { DEFAULT_LIMITS, type MemberLimits } from './limits.ts';
+export { LocalApi } from './local-api.ts';
+export { Member, type MemberCounters, type MemberOptions, type SubmitOptions } from './member.ts';
+export type { MemberLog } from './member-log.ts';
 export {
   type PeerEvent,
   type PeerMessage,
@@ -8,3 +12,4 @@ export {
   type WalContents,
   WalError,
 } from './ports.ts';
+export { decodeRaftMeta, encodeRaftMeta, RAFT_META_KEY } from './raft-meta.ts';

@@ -1,0 +1,760 @@
+import { assert, type Clock, type Prng, type Timer } from '@muster/base';
+import { KvError } from '@muster/contract';
+import {
+  type ApplyOutcome,
+  type Command,
+  type Engine,
+  encodeCommand,
+  type MemberInfo,
+  type ResponseHeader,
+  StateMachine,
+  WatchHub,
+} from '@muster/kv';
+import {
+  decodeConfChange,
+  type MemoryLog,
+  type Message,
+  NONE,
+  type NodeId,
+  RaftNode,
+  type Ready,
+  type SoftState,
+} from '@muster/raft';
+import { ApplyLoop, outcomeError } from './apply-loop.ts';
+import type { LeaderAnswer, LeaderCall } from './leader-calls.ts';
+import { LeaderLink } from './leader-link.ts';
+import { Lessor } from './lessor.ts';
+import { checkLimits, DEFAULT_LIMITS, type MemberLimits } from './limits.ts';
+import { LogKeeper } from './log-keeper.ts';
+import type { MemberLog } from './member-log.ts';
+import { type PendingWrite, PendingWrites } from './pending.ts';
+import { Persister } from './persister.ts';
+import type { PeerEvent, PeerTransport, SnapshotStore, Wal, WalContents } from './ports.ts';
+import { openRaftState, type RaftStart } from './raft-state.ts';
+import { ReadBarrier } from './read-barrier.ts';
+import { Snapshotter } from './snapshotter.ts';
+
+export type MemberOptions = {
+  readonly id: NodeId;
+  readonly clusterId: bigint;
+  readonly name: string;
+  readonly clientUrls: readonly string[];
+  /** The members a new cluster starts with; ignored once there is data. */
+  readonly initialMembers: readonly MemberInfo[];
+  readonly heartbeatMs: number;
+  readonly electionMs: number;
+  readonly quotaBytes: number;
+  readonly watchProgressMs?: number;
+  readonly limits?: Partial<MemberLimits>;
+  readonly clock: Clock;
+  readonly prng: Prng;
+  readonly engine: Engine;
+  readonly wal: Wal;
+  readonly walContents: WalContents;
+  readonly transport: PeerTransport;
+  readonly snapshots: SnapshotStore;
+  readonly log: MemberLog;
+  /** Something that must never happen did (a failed sync, a broken invariant): the process must end. */
+  readonly onFatal: (error: Error) => void;
+};
+
+export type SubmitOptions = { readonly timeoutMs?: number };
+
+/** Counters and gauges, in etcd's terms. */
+export type MemberCounters = {
+  leaderChanges: number;
+  proposalsFailed: number;
+  proposalsCommitted: number;
+  proposalsApplied: number;
+};
+
+/**
+ * One cluster member: drives raft and the replicated state over its ports. Everything happens in one loop, the pump:
+ * inputs only queue and wake it; a turn proposes all that waits, takes what raft wants done, applies what is
+ * committed and completes callers.
+ */
+export class Member {
+  readonly id: NodeId;
+  readonly clusterId: bigint;
+  readonly limits: MemberLimits;
+  readonly requestTimeoutMs: number;
+  readonly counters: MemberCounters = {
+    leaderChanges: 0,
+    proposalsFailed: 0,
+    proposalsCommitted: 0,
+    proposalsApplied: 0,
+  };
+  readonly hub: WatchHub;
+  readonly #options: MemberOptions;
+  readonly #clock: Clock;
+  readonly #raft: RaftNode;
+  readonly #memoryLog: MemoryLog;
+  /** Set when the log must start over before anything else (a crash while a snapshot was installed). */
+  readonly #startOver: RaftStart | undefined;
+  readonly #persister: Persister;
+  readonly #applyLoop: ApplyLoop;
+  readonly #pending: PendingWrites;
+  readonly #reads: ReadBarrier;
+  readonly #link: LeaderLink;
+  readonly #lessor: Lessor;
+  readonly #snapshotter: Snapshotter;
+  readonly #keeper: LogKeeper;
+  #machine: StateMachine;
+  #soft: SoftState;
+  #queue: PendingWrite[] = [];
+  #sequence: number;
+  #received = new Map<number, string>();
+  #installing = false;
+  #waitingForEngine = false;
+  #scheduled = false;
+  #state: 'new' | 'running' | 'stopping' | 'stopped' = 'new';
+  #tickTimer: Timer | undefined;
+  #lastTickMs = 0;
+  #published = false;
+  #onCompacted: (() => void)[] = [];
+  readonly #onLeader = new Set<() => void>();
+
+  constructor(options: MemberOptions) {
+    this.#options = options;
+    this.id = options.id;
+    this.clusterId = options.clusterId;
+    this.limits = checkLimits({ ...DEFAULT_LIMITS, ...options.limits });
+    this.requestTimeoutMs = 5000 + 2 * options.electionMs;
+    this.#clock = options.clock;
+    this.#sequence = options.prng.uint32() * 2 ** 20;
+    this.#machine = this.#openMachine();
+    const start = openRaftState(options, this.#machine);
+    this.#memoryLog = start.log;
+    this.#startOver = start.resetLog ? start : undefined;
+    this.#raft = new RaftNode({
+      id: options.id,
+      log: start.log,
+      hardState: start.hardState,
+      confState: start.meta.confState,
+      applied: start.meta.index,
+      electionTicks: Math.max(2, Math.round(options.electionMs / options.heartbeatMs)),
+      heartbeatTicks: 1,
+      prng: options.prng,
+      snapshotMeta: () => this.#applyLoop.meta,
+    });
+    this.#soft = { role: 'follower', leader: NONE, term: start.hardState.term };
+    this.hub = this.#makeHub();
+    this.#pending = new PendingWrites(this.limits);
+    this.#persister = new Persister({
+      wal: options.wal,
+      hardState: start.hardState,
+      onPersisted: (ready) => this.#onPersisted(ready),
+      onFatal: (error) => options.onFatal(error),
+    });
+    this.#applyLoop = this.#makeApplyLoop(start.meta);
+    this.#reads = new ReadBarrier({
+      ask: (context) => this.#soft.leader !== NONE && this.#raft.readIndex(context).accepted,
+      countMax: this.limits.pendingReadsMax,
+      retryMs: this.limits.readIndexRetryMs,
+    });
+    this.#lessor = new Lessor({
+      clock: options.clock,
+      leases: () => this.#machine.leases,
+      propose: (command, done) =>
+        this.submit(command, {}, (outcome, error) => done(error ?? (outcome && outcomeError(outcome)))),
+      limits: this.limits,
+      electionTimeoutMs: options.electionMs,
+    });
+    this.#link = new LeaderLink({
+      clock: options.clock,
+      transport: options.transport,
+      self: options.id,
+      leader: () => this.#soft.leader,
+      answerHere: (call, done) => this.#answerAsLeader(call, done),
+      countMax: this.limits.forwardedMax,
+      retryMs: this.limits.readIndexRetryMs,
+    });
+    this.#snapshotter = new Snapshotter({
+      store: options.snapshots,
+      transport: options.transport,
+      log: options.log,
+      keep: this.limits.snapshotsKept,
+      report: (to, ok) => {
+        this.#raft.reportSnapshot(to, ok);
+        this.#wake();
+      },
+    });
+    this.#keeper = new LogKeeper({
+      log: this.#memoryLog,
+      wal: options.wal,
+      engine: options.engine,
+      limits: this.limits,
+      hold: () => this.#snapshotter.holdIndex(),
+    });
+  }
+
+  get machine(): StateMachine {
+    return this.#machine;
+  }
+
+  get engine(): Engine {
+    return this.#options.engine;
+  }
+
+  get clock(): Clock {
+    return this.#clock;
+  }
+
+  get prng(): Prng {
+    return this.#options.prng;
+  }
+
+  get soft(): SoftState {
+    return this.#soft;
+  }
+
+  get isLeader(): boolean {
+    return this.#soft.role === 'leader';
+  }
+
+  get applied(): number {
+    return this.#applyLoop.applied;
+  }
+
+  get pendingWrites(): number {
+    return this.#pending.size;
+  }
+
+  get slowReadRounds(): number {
+    return this.#reads.slowRounds;
+  }
+
+  get snapshotsSent(): { readonly sent: number; readonly failed: number } {
+    return this.#snapshotter;
+  }
+
+  get leasesExpired(): number {
+    return this.#lessor.expiredTotal;
+  }
+
+  /** Why writes are refused (a full disk), or `undefined`. */
+  get diskFull(): string | undefined {
+    return this.#persister.stalledBy?.message;
+  }
+
+  get lessor(): Lessor {
+    return this.#lessor;
+  }
+
+  raftStatus(): ReturnType<RaftNode['status']> {
+    return this.#raft.status();
+  }
+
+  connectedForMs(peer: NodeId): number | undefined {
+    return this.#options.transport.connectedForMs(peer);
+  }
+
+  header(revision: number | undefined): ResponseHeader {
+    const base = { clusterId: this.clusterId, memberId: this.id, raftTerm: this.#soft.term };
+    return revision === undefined ? base : { ...base, revision };
+  }
+
+  start(): void {
+    assert(this.#state === 'new', 'a member starts once');
+    if (!this.#startOver) return this.#run();
+    const { meta, hardState } = this.#startOver;
+    this.#options.wal.reset(meta.index, meta.term, hardState, (error) => {
+      if (error) this.#options.onFatal(error);
+      else this.#run();
+    });
+  }
+
+  #run(): void {
+    this.#state = 'running';
+    this.#options.transport.onEvent((event) => this.#onPeerEvent(event));
+    this.#setPeers();
+    const { voters } = this.#applyLoop.meta.confState;
+    if (voters.length === 1 && voters[0] === this.id) this.#raft.campaign();
+    this.#lastTickMs = this.#clock.nowMs();
+    this.#scheduleTick();
+    this.#wake();
+  }
+
+  /**
+   * Stops in order: a leader hands leadership over first, then callers are told, the log and the engine are synced.
+   * The ports that were passed in are the caller's to close.
+   */
+  stop(done: () => void): void {
+    if (this.#state !== 'running') return done();
+    this.#handOver(() => {
+      this.#state = 'stopping';
+      const stopped = new KvError('STOPPED');
+      this.hub.closeAll('STOPPED');
+      this.#pending.failAll(stopped);
+      this.#reads.failAll(stopped);
+      this.#link.failAll(stopped);
+      this.#queue = [];
+      if (this.#tickTimer) this.#clock.cancel(this.#tickTimer);
+      this.#options.engine.flush((error) => {
+        if (error) this.#options.log('error', 'the last flush failed', { error: error.message });
+        this.#state = 'stopped';
+        done();
+      });
+    });
+  }
+
+  /**
+   * Replicates one command; `done` gets what its apply gave, on this member, or why it could not be known. Refused at
+   * once when a bound is reached or the disk is full. A write without a leader waits for one until its deadline; one
+   * that a leader change swallowed is proposed again.
+   */
+  submit(
+    command: Command,
+    options: SubmitOptions,
+    done: (outcome: ApplyOutcome | undefined, error: KvError | undefined) => void,
+  ): void {
+    const sequence = ++this.#sequence;
+    const data = encodeCommand({ member: this.id, sequence }, command);
+    const refusal = this.#refusal(data.length);
+    if (refusal) {
+      this.counters.proposalsFailed++;
+      return done(undefined, refusal);
+    }
+    const timeoutMs = Math.min(options.timeoutMs ?? this.requestTimeoutMs, this.requestTimeoutMs);
+    const write: PendingWrite = {
+      sequence,
+      data,
+      deadlineMs: this.#clock.nowMs() + timeoutMs,
+      done,
+      proposedInTerm: 0,
+      sawLeaderLoss: false,
+    };
+    this.#pending.add(write);
+    this.#queue.push(write);
+    this.#wake();
+  }
+
+  /** Calls `done` once a local read is linearizable. */
+  read(timeoutMs: number | undefined, done: (error: KvError | undefined) => void): void {
+    if (this.#state !== 'running') return done(new KvError('STOPPED'));
+    const limited = Math.min(timeoutMs ?? this.requestTimeoutMs, this.requestTimeoutMs);
+    const added = this.#reads.add({ deadlineMs: this.#clock.nowMs() + limited, done });
+    if (!added) return done(new KvError('TOO_MANY_REQUESTS'));
+    this.#wake();
+  }
+
+  /** Asks whoever leads. */
+  callLeader(
+    call: LeaderCall,
+    timeoutMs: number | undefined,
+    done: (answer: LeaderAnswer | undefined, error: KvError | undefined) => void,
+  ): void {
+    if (this.#state !== 'running') return done(undefined, new KvError('STOPPED'));
+    const limited = Math.min(timeoutMs ?? this.requestTimeoutMs, this.requestTimeoutMs);
+    this.#link.call(call, this.#clock.nowMs() + limited, done);
+  }
+
+  /** Runs `done` once no compaction is under way. */
+  whenCompacted(done: () => void): void {
+    if (!this.#machine.compactionPending) return done();
+    this.#onCompacted.push(done);
+  }
+
+  /** Hands leadership to `target`; `done` says whether it leads now. Only on the leader. */
+  transferLeadership(target: NodeId, timeoutMs: number, done: (leads: boolean) => void): void {
+    if (this.#soft.leader === target) return done(true);
+    const finish = (leads: boolean) => {
+      this.#onLeader.delete(check);
+      this.#clock.cancel(timer);
+      done(leads);
+    };
+    const check = () => {
+      if (this.#soft.leader !== NONE && this.#soft.leader !== this.id) finish(this.#soft.leader === target);
+    };
+    const timer = this.#clock.schedule(timeoutMs, () => finish(false));
+    this.#onLeader.add(check);
+    this.#raft.transferLeadership(target);
+    this.#wake();
+  }
+
+  // --- the pump ---
+
+  #wake(): void {
+    if (this.#scheduled || this.#state === 'new' || this.#state === 'stopped') return;
+    this.#scheduled = true;
+    this.#clock.defer(() => {
+      this.#scheduled = false;
+      if (this.#state === 'stopped') return;
+      try {
+        this.#turn();
+      } catch (error) {
+        this.#options.onFatal(error as Error);
+      }
+    });
+  }
+
+  #turn(): void {
+    if (this.#installing) return;
+    this.#proposeQueued();
+    this.#reads.start(this.#clock.nowMs());
+    for (let round = 0; ; round++) {
+      while (this.#raft.hasReady && !this.#installing) this.#handle(this.#raft.takeReady());
+      if (this.#installing) return;
+      const more = this.#applyBatch();
+      if (!more && !this.#raft.hasReady) break;
+      if (round >= 3) return this.#wake();
+    }
+    this.#compactSlice();
+    this.#keeper.run();
+  }
+
+  #proposeQueued(): void {
+    while (this.#queue.length > 0 && this.#soft.leader !== NONE) {
+      const batch: PendingWrite[] = [];
+      let bytes = 0;
+      let taken = 0;
+      for (const write of this.#queue) {
+        if (batch.length === this.limits.proposalBatchMax) break;
+        if (bytes > 0 && bytes + write.data.length > this.limits.proposalBatchBytesMax) break;
+        taken++;
+        if (!this.#pending.has(write.sequence)) continue;
+        batch.push(write);
+        bytes += write.data.length;
+      }
+      if (batch.length > 0) {
+        const result = this.#raft.propose(batch.map((write) => write.data));
+        if (!result.accepted) {
+          if (result.reason === 'overloaded') this.#refuse(batch, new KvError('TOO_MANY_REQUESTS'));
+          else return;
+        }
+        for (const write of batch) write.proposedInTerm = this.#raft.term;
+      }
+      this.#queue.splice(0, taken);
+    }
+  }
+
+  #refuse(batch: readonly PendingWrite[], error: KvError): void {
+    for (const write of batch) {
+      this.counters.proposalsFailed++;
+      this.#pending.take(write.sequence)?.done(undefined, error);
+    }
+  }
+
+  #handle(ready: Ready): void {
+    if (ready.softState) this.#onSoftState(ready.softState);
+    if (ready.snapshot) {
+      this.#install(ready);
+      return;
+    }
+    this.#send(ready.messages);
+    this.counters.proposalsCommitted += ready.committedEntries.length;
+    this.#applyLoop.push(ready.committedEntries);
+    for (const { context, index } of ready.readStates) this.#reads.onIndex(context, index, this.applied);
+    this.#persister.persist(ready);
+  }
+
+  #onPersisted(ready: Ready): void {
+    if (ready.snapshot) return this.#onInstalled(ready);
+    if (ready.entries.length > 0) this.#memoryLog.append(ready.entries);
+    this.#raft.onPersisted(ready.number);
+    this.#send(ready.messagesAfterPersist);
+    this.#wake();
+  }
+
+  #send(messages: readonly Message[]): void {
+    for (const message of messages) {
+      if (message.type === 'snapshot') this.#snapshotter.send(message);
+      else if (!this.#options.transport.send(message.to, { type: 'raft', message })) this.#onUnsent(message);
+    }
+  }
+
+  #onUnsent(message: Message): void {
+    if (message.type === 'append') this.#raft.reportUnreachable(message.to);
+    // A proposal that never left may be proposed again at the next tick without being applied twice.
+    if (message.type === 'propose') {
+      for (const write of this.#pending.withData(message.entries)) this.#requeue(write);
+    }
+  }
+
+  #requeue(write: PendingWrite): void {
+    write.proposedInTerm = 0;
+    this.#queue.push(write);
+  }
+
+  #applyBatch(): boolean {
+    if (this.#options.engine.pendingBytes > this.limits.engineBacklogBytesMax) {
+      this.#waitForEngine();
+      return false;
+    }
+    return this.#applyLoop.run();
+  }
+
+  #waitForEngine(): void {
+    if (this.#waitingForEngine) return;
+    this.#waitingForEngine = true;
+    this.#options.engine.flush((error) => {
+      this.#waitingForEngine = false;
+      if (error) this.#options.log('error', 'the engine cannot write', { error: error.message });
+      else this.#wake();
+    });
+  }
+
+  #compactSlice(): void {
+    if (!this.#machine.compactionPending) return;
+    const finished = this.#machine.compactStep();
+    this.#machine.flushMeta();
+    this.#options.engine.commit(this.applied);
+    if (!finished) return this.#wake();
+    const waiters = this.#onCompacted;
+    this.#onCompacted = [];
+    for (const waiter of waiters) waiter();
+  }
+
+  // --- what raft and the log report ---
+
+  #onSoftState(soft: SoftState): void {
+    const before = this.#soft;
+    this.#soft = soft;
+    if (soft.role !== 'leader' && this.#lessor.primary) this.#lessor.demote();
+    if (soft.leader === before.leader) return;
+    this.#options.log('info', 'leader changed', {
+      from: before.leader.toString(16),
+      to: soft.leader.toString(16),
+      term: soft.term,
+    });
+    if (before.leader !== NONE) this.#pending.noteLeaderLoss();
+    if (soft.leader !== NONE) this.counters.leaderChanges++;
+    this.#reads.restartRounds();
+    this.#link.onLeaderChange();
+    for (const listener of [...this.#onLeader]) listener();
+    this.#wake();
+  }
+
+  #onNewTerm(term: number): void {
+    for (const write of this.#pending.lostBefore(term)) this.#requeue(write);
+    if (this.isLeader && this.#soft.term === term) {
+      this.#lessor.promote();
+      this.#link.onLeaderChange();
+    }
+    this.#wake();
+  }
+
+  #onCommand(command: Command, outcome: ApplyOutcome, sequence: number): void {
+    this.counters.proposalsApplied++;
+    if (!outcomeError(outcome)) {
+      if (command.type === 'leaseGrant') {
+        const granted = this.#machine.leases.get(command.id);
+        if (granted) this.#lessor.onGranted(command.id, granted.ttlSeconds);
+      } else if (command.type === 'leaseRevoke') {
+        this.#lessor.onRevoked(command.id);
+      }
+    }
+    if (sequence !== 0) this.#pending.take(sequence)?.done(outcome, undefined);
+  }
+
+  #onPeerEvent(event: PeerEvent): void {
+    if (this.#state !== 'running') return;
+    switch (event.type) {
+      case 'message':
+        if (event.message.type === 'raft') this.#raft.step(event.message.message);
+        else if (event.message.type === 'request')
+          this.#link.onRequest(event.from, event.message.id, event.message.body);
+        else this.#link.onResponse(event.from, event.message.id, event.message.body);
+        break;
+      case 'snapshotReceived':
+        this.#received.clear();
+        this.#received.set(event.message.snapshot.index, event.name);
+        this.#raft.step(event.message);
+        break;
+      case 'disconnected':
+        if (event.reset) this.#raft.leaderGone(event.peer);
+        this.#raft.reportUnreachable(event.peer);
+        break;
+      case 'connected':
+        break;
+    }
+    this.#wake();
+  }
+
+  // --- snapshots ---
+
+  #install(ready: Ready): void {
+    const meta = ready.snapshot;
+    assert(meta, 'only a Ready with a snapshot is installed');
+    const name = this.#received.get(meta.index);
+    assert(name !== undefined, () => `raft wants snapshot ${meta.index} installed, which was not received`);
+    this.#installing = true;
+    this.#options.log('info', 'installing a snapshot', { index: meta.index, name });
+    this.#persister.whenIdle(() =>
+      this.#options.snapshots.install(name, (error) => {
+        if (error) return this.#options.onFatal(error);
+        this.#machine = this.#openMachine();
+        this.#applyLoop.restart(this.#machine, meta);
+        this.#memoryLog.reset(meta.index, meta.term);
+        this.#pending.forbidRetry();
+        this.#persister.reset(ready, meta.index, meta.term);
+      }),
+    );
+  }
+
+  #onInstalled(ready: Ready): void {
+    this.#installing = false;
+    this.#received.clear();
+    this.#options.snapshots.prune(this.limits.snapshotsKept);
+    this.#raft.onPersisted(ready.number);
+    this.#send(ready.messages);
+    this.#send(ready.messagesAfterPersist);
+    this.#setPeers();
+    this.hub.reset();
+    this.#reads.onApplied(this.applied);
+    this.#wake();
+  }
+
+  // --- time ---
+
+  #scheduleTick(): void {
+    this.#tickTimer = this.#clock.schedule(this.#options.heartbeatMs, () => {
+      if (this.#state !== 'running') return;
+      const now = this.#clock.nowMs();
+      const since = now - this.#lastTickMs;
+      this.#lastTickMs = now;
+      this.#raft.tick();
+      this.counters.proposalsFailed += this.#pending.expire(now);
+      this.#reads.sweep(now);
+      this.#link.sweep(now);
+      this.#lessor.tick(since);
+      this.#persister.retry();
+      this.#publishAttributes();
+      this.#wake();
+      this.#scheduleTick();
+    });
+  }
+
+  /** Tells the cluster this member's name and client URLs, once it can, when they are not what is known. */
+  #publishAttributes(): void {
+    if (this.#published || this.#soft.leader === NONE || this.#installing) return;
+    const known = this.#machine.members().find((member) => member.id === this.id);
+    if (!known) return;
+    const { name, clientUrls } = this.#options;
+    if (known.name === name && known.clientUrls.join() === clientUrls.join()) {
+      this.#published = true;
+      return;
+    }
+    this.#published = true;
+    this.submit(
+      { type: 'memberAttributes', id: this.id, name, clientUrls: [...clientUrls] },
+      {},
+      (_outcome, error) => {
+        if (error) this.#published = false;
+      },
+    );
+  }
+
+  // --- leader's answers ---
+
+  #answerAsLeader(call: LeaderCall, done: (answer: LeaderAnswer) => void): void {
+    const notLeader = () => done({ type: 'error', code: 'NOT_LEADER' });
+    if (!this.#lessor.primary) return notLeader();
+    this.read(undefined, (error) => {
+      if (error) return done({ type: 'error', code: error.code });
+      if (!this.#lessor.primary) return notLeader();
+      if (call.type === 'timeToLive') return done(this.#timeToLive(call.id, call.keys));
+      this.#lessor.renew(call.id, (ttlSeconds, failure) =>
+        done(failure ? { type: 'error', code: failure.code } : { type: 'keepAlive', ttlSeconds }),
+      );
+    });
+  }
+
+  #timeToLive(id: bigint, withKeys: boolean): LeaderAnswer {
+    const lease = this.#machine.leases.get(id);
+    if (!lease) return { type: 'timeToLive', ttlSeconds: -1, grantedTtlSeconds: 0, keys: [] };
+    return {
+      type: 'timeToLive',
+      ttlSeconds: this.#lessor.remainingSeconds(id),
+      grantedTtlSeconds: lease.ttlSeconds,
+      keys: withKeys ? [...this.#machine.leases.keysOf(id)] : [],
+    };
+  }
+
+  // --- parts ---
+
+  #refusal(bytes: number): KvError | undefined {
+    if (this.#state !== 'running') return new KvError('STOPPED');
+    if (bytes > this.limits.requestBytesMax) return new KvError('REQUEST_TOO_LARGE');
+    if (this.#persister.stalledBy)
+      return new KvError('DISK_FULL', { detail: this.#persister.stalledBy.message });
+    const lagging = this.#applyLoop.queued > this.limits.applyLagMax;
+    if (lagging || this.#pending.full(bytes)) return new KvError('TOO_MANY_REQUESTS');
+    return undefined;
+  }
+
+  #handOver(done: () => void): void {
+    const target = this.isLeader ? this.#successor() : undefined;
+    if (target === undefined) return done();
+    this.#options.log('info', 'handing leadership over', { to: target.toString(16) });
+    this.transferLeadership(target, this.#options.electionMs, () => done());
+  }
+
+  /** The voter that is furthest along among those connected. */
+  #successor(): NodeId | undefined {
+    const { peers, confState } = this.#raft.status();
+    let best: { id: NodeId; match: number } | undefined;
+    for (const peer of peers) {
+      if (peer.id === this.id || !confState.voters.includes(peer.id)) continue;
+      if (this.connectedForMs(peer.id) === undefined) continue;
+      if (!best || peer.match > best.match) best = { id: peer.id, match: peer.match };
+    }
+    return best?.id;
+  }
+
+  #setPeers(): void {
+    const peers = new Map<NodeId, readonly string[]>();
+    for (const member of this.#machine.members()) {
+      if (member.id !== this.id) peers.set(member.id, member.peerUrls);
+    }
+    this.#options.transport.setPeers(peers);
+  }
+
+  #openMachine(): StateMachine {
+    return new StateMachine(this.#options.engine, {
+      minLeaseTtlSeconds: Math.ceil((1.5 * this.#options.electionMs) / 1000),
+      maxTxnOps: this.limits.txnOpsMax,
+      quotaBytes: this.#options.quotaBytes,
+    });
+  }
+
+  #makeHub(): WatchHub {
+    const machine = () => this.#machine;
+    return new WatchHub({
+      source: {
+        get currentRevision() {
+          return machine().currentRevision;
+        },
+        get compactRevision() {
+          return machine().compactRevision;
+        },
+        eventsBetween: (from, to, options) => machine().eventsBetween(from, to, options),
+      },
+      clock: this.#clock,
+      header: (revision) => this.header(revision),
+    });
+  }
+
+  #makeApplyLoop(meta: ReturnType<typeof openRaftState>['meta']): ApplyLoop {
+    return new ApplyLoop({
+      engine: this.#options.engine,
+      machine: this.#machine,
+      self: this.id,
+      meta,
+      batchMax: this.limits.applyBatchMax,
+      listener: {
+        onConfig: (entry) => {
+          const confState = this.#raft.applyConfChange(decodeConfChange(entry.data));
+          return confState;
+        },
+        onNewTerm: (term) => this.#onNewTerm(term),
+        onRevision: (revision, events) => this.hub.publish(revision, events),
+        onCommand: (command, outcome, sequence) => this.#onCommand(command, outcome, sequence),
+        onApplied: (index) => {
+          this.#raft.onApplied(index);
+          this.#reads.onApplied(index);
+        },
+      },
+    });
+  }
+}
