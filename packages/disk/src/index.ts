@@ -1,0 +1,4 @@
+export type { Done, DoneWith, Fs, FsFile, OpenMode } from './fs.ts';
+export { nodeFs } from './node-fs.ts';
+export { type OpenWalOptions, openWal } from './wal/open.ts';
+export { WalDamaged } from './wal/reader.ts';
