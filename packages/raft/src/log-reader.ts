@@ -11,6 +11,6 @@ export interface LogReader {
   readonly lastIndex: number;
   /** `undefined` when the index is outside [compactedIndex, lastIndex]. */
   term(index: number): number | undefined;
-  /** Entries in [low, high), at least one, cut so that the sum of data bytes stays within `maxBytes`. */
+  /** Entries in [low, high), at least one, cut so that the sum of their `entryBytes` stays within `maxBytes`. */
   entries(low: number, high: number, maxBytes: number): readonly Entry[];
 }

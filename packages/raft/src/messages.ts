@@ -76,3 +76,11 @@ export type Message =
   | (Base & { readonly type: 'transferLeader'; readonly target: NodeId });
 
 export type MessageType = Message['type'];
+
+/** What an entry weighs beside its data wherever bytes are bounded, so that a million empty entries weigh too. */
+export const ENTRY_OVERHEAD_BYTES = 32;
+
+/** An entry's weight in every byte limit of this package. */
+export function entryBytes(entry: { readonly data: Uint8Array }): number {
+  return entry.data.length + ENTRY_OVERHEAD_BYTES;
+}
