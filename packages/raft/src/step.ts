@@ -10,8 +10,10 @@ import { answerVote, deferVote, inLease, type VoteRequest } from './vote.ts';
 export function step(s: RaftState, m: Message): void {
   if (m.to !== s.id || m.from === s.id) return;
   if (isRequestToLeader(m)) {
-    // Carries no claim about leadership; an older term only says that the asker has yet to hear of this one.
-    if (m.term <= s.term) dispatch(s, m);
+    // Carries no claim about leadership; an older term only says that the asker has yet to hear of this one. A
+    // proposal counts in the term it names alone: once an entry of a later term is applied, its sender knows that
+    // it is lost and may propose it again without being applied twice.
+    if (m.type === 'propose' ? m.term === s.term : m.term <= s.term) dispatch(s, m);
     return;
   }
   if (m.term > s.term && !meetLaterTerm(s, m)) return;
