@@ -1,7 +1,8 @@
 export { DEFAULT_LIMITS, type MemberLimits } from './limits.ts';
 export { LocalApi } from './local-api.ts';
-export { Member, type MemberCounters, type MemberOptions, type SubmitOptions } from './member.ts';
+export { Member } from './member.ts';
 export type { MemberLog } from './member-log.ts';
+export type { MemberCounters, MemberOptions } from './member-options.ts';
 export {
   type PeerEvent,
   type PeerMessage,

@@ -231,7 +231,7 @@ export class LocalApi implements EtcdApi {
   #write<T extends ApplyResult['type']>(command: Command, options: CallOptions, type: T): Promise<Result<T>> {
     return new Promise((resolve, reject) => {
       const stop = onAbort(options.signal, reject);
-      this.#member.submit(command, submitOptions(options), (outcome, error) => {
+      this.#member.submit(command, options.timeoutMs, (outcome, error) => {
         stop();
         if (error) reject(error);
         else if (!outcome) reject(new KvError('INTERNAL', { detail: 'a write ended without an outcome' }));
@@ -267,10 +267,6 @@ export class LocalApi implements EtcdApi {
       if (id !== 0n && !this.#member.machine.leases.get(id)) return id;
     }
   }
-}
-
-function submitOptions(options: CallOptions): { timeoutMs?: number } {
-  return options.timeoutMs === undefined ? {} : { timeoutMs: options.timeoutMs };
 }
 
 /** Rejects when the caller gives up; returns how to stop listening. */

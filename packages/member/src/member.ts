@@ -4,8 +4,6 @@ import {
   type ApplyOutcome,
   type Command,
   type Engine,
-  encodeCommand,
-  type MemberInfo,
   type ResponseHeader,
   StateMachine,
   WatchHub,
@@ -21,52 +19,20 @@ import {
   type SoftState,
 } from '@muster/raft';
 import { ApplyLoop, outcomeError } from './apply-loop.ts';
+import { LeaderAnswers } from './leader-answers.ts';
 import type { LeaderAnswer, LeaderCall } from './leader-calls.ts';
 import { LeaderLink } from './leader-link.ts';
 import { Lessor } from './lessor.ts';
 import { checkLimits, DEFAULT_LIMITS, type MemberLimits } from './limits.ts';
 import { LogKeeper } from './log-keeper.ts';
-import type { MemberLog } from './member-log.ts';
-import { type PendingWrite, PendingWrites } from './pending.ts';
+import type { MemberCounters, MemberOptions } from './member-options.ts';
 import { Persister } from './persister.ts';
-import type { PeerEvent, PeerTransport, SnapshotStore, Wal, WalContents } from './ports.ts';
+import type { PeerEvent } from './ports.ts';
+import { Proposer, type WriteDone } from './proposer.ts';
+import { Publisher } from './publisher.ts';
 import { openRaftState, type RaftStart } from './raft-state.ts';
 import { ReadBarrier } from './read-barrier.ts';
 import { Snapshotter } from './snapshotter.ts';
-
-export type MemberOptions = {
-  readonly id: NodeId;
-  readonly clusterId: bigint;
-  readonly name: string;
-  readonly clientUrls: readonly string[];
-  /** The members a new cluster starts with; ignored once there is data. */
-  readonly initialMembers: readonly MemberInfo[];
-  readonly heartbeatMs: number;
-  readonly electionMs: number;
-  readonly quotaBytes: number;
-  readonly watchProgressMs?: number;
-  readonly limits?: Partial<MemberLimits>;
-  readonly clock: Clock;
-  readonly prng: Prng;
-  readonly engine: Engine;
-  readonly wal: Wal;
-  readonly walContents: WalContents;
-  readonly transport: PeerTransport;
-  readonly snapshots: SnapshotStore;
-  readonly log: MemberLog;
-  /** Something that must never happen did (a failed sync, a broken invariant): the process must end. */
-  readonly onFatal: (error: Error) => void;
-};
-
-export type SubmitOptions = { readonly timeoutMs?: number };
-
-/** Counters and gauges, in etcd's terms. */
-export type MemberCounters = {
-  leaderChanges: number;
-  proposalsFailed: number;
-  proposalsCommitted: number;
-  proposalsApplied: number;
-};
 
 /**
  * One cluster member: drives raft and the replicated state over its ports. Everything happens in one loop, the pump:
@@ -78,12 +44,6 @@ export class Member {
   readonly clusterId: bigint;
   readonly limits: MemberLimits;
   readonly requestTimeoutMs: number;
-  readonly counters: MemberCounters = {
-    leaderChanges: 0,
-    proposalsFailed: 0,
-    proposalsCommitted: 0,
-    proposalsApplied: 0,
-  };
   readonly hub: WatchHub;
   readonly #options: MemberOptions;
   readonly #clock: Clock;
@@ -93,16 +53,15 @@ export class Member {
   readonly #startOver: RaftStart | undefined;
   readonly #persister: Persister;
   readonly #applyLoop: ApplyLoop;
-  readonly #pending: PendingWrites;
+  readonly #proposer: Proposer;
   readonly #reads: ReadBarrier;
   readonly #link: LeaderLink;
   readonly #lessor: Lessor;
+  readonly #publisher: Publisher;
   readonly #snapshotter: Snapshotter;
   readonly #keeper: LogKeeper;
   #machine: StateMachine;
   #soft: SoftState;
-  #queue: PendingWrite[] = [];
-  #sequence: number;
   #received = new Map<number, string>();
   #installing = false;
   #waitingForEngine = false;
@@ -110,7 +69,9 @@ export class Member {
   #state: 'new' | 'running' | 'stopping' | 'stopped' = 'new';
   #tickTimer: Timer | undefined;
   #lastTickMs = 0;
-  #published = false;
+  #leaderChanges = 0;
+  #committed = 0;
+  #appliedCommands = 0;
   #onCompacted: (() => void)[] = [];
   readonly #onLeader = new Set<() => void>();
 
@@ -121,7 +82,6 @@ export class Member {
     this.limits = checkLimits({ ...DEFAULT_LIMITS, ...options.limits });
     this.requestTimeoutMs = 5000 + 2 * options.electionMs;
     this.#clock = options.clock;
-    this.#sequence = options.prng.uint32() * 2 ** 20;
     this.#machine = this.#openMachine();
     const start = openRaftState(options, this.#machine);
     this.#memoryLog = start.log;
@@ -139,7 +99,12 @@ export class Member {
     });
     this.#soft = { role: 'follower', leader: NONE, term: start.hardState.term };
     this.hub = this.#makeHub();
-    this.#pending = new PendingWrites(this.limits);
+    this.#proposer = new Proposer({
+      raft: this.#raft,
+      clock: options.clock,
+      limits: this.limits,
+      firstSequence: options.prng.uint32() * 2 ** 20,
+    });
     this.#persister = new Persister({
       wal: options.wal,
       hardState: start.hardState,
@@ -152,33 +117,15 @@ export class Member {
       countMax: this.limits.pendingReadsMax,
       retryMs: this.limits.readIndexRetryMs,
     });
-    this.#lessor = new Lessor({
-      clock: options.clock,
-      leases: () => this.#machine.leases,
-      propose: (command, done) =>
-        this.submit(command, {}, (outcome, error) => done(error ?? (outcome && outcomeError(outcome)))),
-      limits: this.limits,
-      electionTimeoutMs: options.electionMs,
+    this.#lessor = this.#makeLessor();
+    this.#link = this.#makeLink();
+    this.#publisher = new Publisher({
+      id: options.id,
+      name: options.name,
+      clientUrls: options.clientUrls,
+      propose: (command, done) => this.#propose(command, (error) => done(error === undefined)),
     });
-    this.#link = new LeaderLink({
-      clock: options.clock,
-      transport: options.transport,
-      self: options.id,
-      leader: () => this.#soft.leader,
-      answerHere: (call, done) => this.#answerAsLeader(call, done),
-      countMax: this.limits.forwardedMax,
-      retryMs: this.limits.readIndexRetryMs,
-    });
-    this.#snapshotter = new Snapshotter({
-      store: options.snapshots,
-      transport: options.transport,
-      log: options.log,
-      keep: this.limits.snapshotsKept,
-      report: (to, ok) => {
-        this.#raft.reportSnapshot(to, ok);
-        this.#wake();
-      },
-    });
+    this.#snapshotter = this.#makeSnapshotter();
     this.#keeper = new LogKeeper({
       log: this.#memoryLog,
       wal: options.wal,
@@ -217,19 +164,20 @@ export class Member {
   }
 
   get pendingWrites(): number {
-    return this.#pending.size;
+    return this.#proposer.pending;
   }
 
-  get slowReadRounds(): number {
-    return this.#reads.slowRounds;
-  }
-
-  get snapshotsSent(): { readonly sent: number; readonly failed: number } {
-    return this.#snapshotter;
-  }
-
-  get leasesExpired(): number {
-    return this.#lessor.expiredTotal;
+  counters(): MemberCounters {
+    return {
+      leaderChanges: this.#leaderChanges,
+      proposalsFailed: this.#proposer.failed,
+      proposalsCommitted: this.#committed,
+      proposalsApplied: this.#appliedCommands,
+      slowReadRounds: this.#reads.slowRounds,
+      leasesExpired: this.#lessor.expiredTotal,
+      snapshotsSent: this.#snapshotter.sent,
+      snapshotsFailed: this.#snapshotter.failed,
+    };
   }
 
   /** Why writes are refused (a full disk), or `undefined`. */
@@ -285,10 +233,9 @@ export class Member {
       this.#state = 'stopping';
       const stopped = new KvError('STOPPED');
       this.hub.closeAll('STOPPED');
-      this.#pending.failAll(stopped);
+      this.#proposer.failAll(stopped);
       this.#reads.failAll(stopped);
       this.#link.failAll(stopped);
-      this.#queue = [];
       if (this.#tickTimer) this.#clock.cancel(this.#tickTimer);
       this.#options.engine.flush((error) => {
         if (error) this.#options.log('error', 'the last flush failed', { error: error.message });
@@ -303,36 +250,14 @@ export class Member {
    * once when a bound is reached or the disk is full. A write without a leader waits for one until its deadline; one
    * that a leader change swallowed is proposed again.
    */
-  submit(
-    command: Command,
-    options: SubmitOptions,
-    done: (outcome: ApplyOutcome | undefined, error: KvError | undefined) => void,
-  ): void {
-    const sequence = ++this.#sequence;
-    const data = encodeCommand({ member: this.id, sequence }, command);
-    const refusal = this.#refusal(data.length);
-    if (refusal) {
-      this.counters.proposalsFailed++;
-      return done(undefined, refusal);
-    }
-    const timeoutMs = Math.min(options.timeoutMs ?? this.requestTimeoutMs, this.requestTimeoutMs);
-    const write: PendingWrite = {
-      sequence,
-      data,
-      deadlineMs: this.#clock.nowMs() + timeoutMs,
-      done,
-      proposedInTerm: 0,
-      sawLeaderLoss: false,
-    };
-    this.#pending.add(write);
-    this.#queue.push(write);
-    this.#wake();
+  submit(command: Command, timeoutMs: number | undefined, done: WriteDone): void {
+    if (this.#proposer.submit(command, this.#timeout(timeoutMs), this.#refusal(), done)) this.#wake();
   }
 
   /** Calls `done` once a local read is linearizable. */
   read(timeoutMs: number | undefined, done: (error: KvError | undefined) => void): void {
     if (this.#state !== 'running') return done(new KvError('STOPPED'));
-    const limited = Math.min(timeoutMs ?? this.requestTimeoutMs, this.requestTimeoutMs);
+    const limited = this.#timeout(timeoutMs);
     const added = this.#reads.add({ deadlineMs: this.#clock.nowMs() + limited, done });
     if (!added) return done(new KvError('TOO_MANY_REQUESTS'));
     this.#wake();
@@ -345,7 +270,7 @@ export class Member {
     done: (answer: LeaderAnswer | undefined, error: KvError | undefined) => void,
   ): void {
     if (this.#state !== 'running') return done(undefined, new KvError('STOPPED'));
-    const limited = Math.min(timeoutMs ?? this.requestTimeoutMs, this.requestTimeoutMs);
+    const limited = this.#timeout(timeoutMs);
     this.#link.call(call, this.#clock.nowMs() + limited, done);
   }
 
@@ -390,7 +315,7 @@ export class Member {
 
   #turn(): void {
     if (this.#installing) return;
-    this.#proposeQueued();
+    if (this.#soft.leader !== NONE) this.#proposer.proposeQueued();
     this.#reads.start(this.#clock.nowMs());
     for (let round = 0; ; round++) {
       while (this.#raft.hasReady && !this.#installing) this.#handle(this.#raft.takeReady());
@@ -403,38 +328,6 @@ export class Member {
     this.#keeper.run();
   }
 
-  #proposeQueued(): void {
-    while (this.#queue.length > 0 && this.#soft.leader !== NONE) {
-      const batch: PendingWrite[] = [];
-      let bytes = 0;
-      let taken = 0;
-      for (const write of this.#queue) {
-        if (batch.length === this.limits.proposalBatchMax) break;
-        if (bytes > 0 && bytes + write.data.length > this.limits.proposalBatchBytesMax) break;
-        taken++;
-        if (!this.#pending.has(write.sequence)) continue;
-        batch.push(write);
-        bytes += write.data.length;
-      }
-      if (batch.length > 0) {
-        const result = this.#raft.propose(batch.map((write) => write.data));
-        if (!result.accepted) {
-          if (result.reason === 'overloaded') this.#refuse(batch, new KvError('TOO_MANY_REQUESTS'));
-          else return;
-        }
-        for (const write of batch) write.proposedInTerm = this.#raft.term;
-      }
-      this.#queue.splice(0, taken);
-    }
-  }
-
-  #refuse(batch: readonly PendingWrite[], error: KvError): void {
-    for (const write of batch) {
-      this.counters.proposalsFailed++;
-      this.#pending.take(write.sequence)?.done(undefined, error);
-    }
-  }
-
   #handle(ready: Ready): void {
     if (ready.softState) this.#onSoftState(ready.softState);
     if (ready.snapshot) {
@@ -442,7 +335,7 @@ export class Member {
       return;
     }
     this.#send(ready.messages);
-    this.counters.proposalsCommitted += ready.committedEntries.length;
+    this.#committed += ready.committedEntries.length;
     this.#applyLoop.push(ready.committedEntries);
     for (const { context, index } of ready.readStates) this.#reads.onIndex(context, index, this.applied);
     this.#persister.persist(ready);
@@ -465,15 +358,7 @@ export class Member {
 
   #onUnsent(message: Message): void {
     if (message.type === 'append') this.#raft.reportUnreachable(message.to);
-    // A proposal that never left may be proposed again at the next tick without being applied twice.
-    if (message.type === 'propose') {
-      for (const write of this.#pending.withData(message.entries)) this.#requeue(write);
-    }
-  }
-
-  #requeue(write: PendingWrite): void {
-    write.proposedInTerm = 0;
-    this.#queue.push(write);
+    if (message.type === 'propose') this.#proposer.onUnsent(message.entries);
   }
 
   #applyBatch(): boolean {
@@ -517,8 +402,8 @@ export class Member {
       to: soft.leader.toString(16),
       term: soft.term,
     });
-    if (before.leader !== NONE) this.#pending.noteLeaderLoss();
-    if (soft.leader !== NONE) this.counters.leaderChanges++;
+    if (before.leader !== NONE) this.#proposer.noteLeaderLoss();
+    if (soft.leader !== NONE) this.#leaderChanges++;
     this.#reads.restartRounds();
     this.#link.onLeaderChange();
     for (const listener of [...this.#onLeader]) listener();
@@ -526,7 +411,7 @@ export class Member {
   }
 
   #onNewTerm(term: number): void {
-    for (const write of this.#pending.lostBefore(term)) this.#requeue(write);
+    this.#proposer.onNewTerm(term);
     if (this.isLeader && this.#soft.term === term) {
       this.#lessor.promote();
       this.#link.onLeaderChange();
@@ -535,7 +420,7 @@ export class Member {
   }
 
   #onCommand(command: Command, outcome: ApplyOutcome, sequence: number): void {
-    this.counters.proposalsApplied++;
+    this.#appliedCommands++;
     if (!outcomeError(outcome)) {
       if (command.type === 'leaseGrant') {
         const granted = this.#machine.leases.get(command.id);
@@ -544,7 +429,7 @@ export class Member {
         this.#lessor.onRevoked(command.id);
       }
     }
-    if (sequence !== 0) this.#pending.take(sequence)?.done(outcome, undefined);
+    if (sequence !== 0) this.#proposer.complete(sequence, outcome);
   }
 
   #onPeerEvent(event: PeerEvent): void {
@@ -586,7 +471,7 @@ export class Member {
         this.#machine = this.#openMachine();
         this.#applyLoop.restart(this.#machine, meta);
         this.#memoryLog.reset(meta.index, meta.term);
-        this.#pending.forbidRetry();
+        this.#proposer.forbidRetry();
         this.#persister.reset(ready, meta.index, meta.term);
       }),
     );
@@ -614,73 +499,29 @@ export class Member {
       const since = now - this.#lastTickMs;
       this.#lastTickMs = now;
       this.#raft.tick();
-      this.counters.proposalsFailed += this.#pending.expire(now);
+      this.#proposer.expire(now);
       this.#reads.sweep(now);
       this.#link.sweep(now);
       this.#lessor.tick(since);
       this.#persister.retry();
-      this.#publishAttributes();
+      if (this.#soft.leader !== NONE && !this.#installing) this.#publisher.run(this.#machine.members());
       this.#wake();
       this.#scheduleTick();
     });
   }
 
-  /** Tells the cluster this member's name and client URLs, once it can, when they are not what is known. */
-  #publishAttributes(): void {
-    if (this.#published || this.#soft.leader === NONE || this.#installing) return;
-    const known = this.#machine.members().find((member) => member.id === this.id);
-    if (!known) return;
-    const { name, clientUrls } = this.#options;
-    if (known.name === name && known.clientUrls.join() === clientUrls.join()) {
-      this.#published = true;
-      return;
-    }
-    this.#published = true;
-    this.submit(
-      { type: 'memberAttributes', id: this.id, name, clientUrls: [...clientUrls] },
-      {},
-      (_outcome, error) => {
-        if (error) this.#published = false;
-      },
-    );
-  }
-
-  // --- leader's answers ---
-
-  #answerAsLeader(call: LeaderCall, done: (answer: LeaderAnswer) => void): void {
-    const notLeader = () => done({ type: 'error', code: 'NOT_LEADER' });
-    if (!this.#lessor.primary) return notLeader();
-    this.read(undefined, (error) => {
-      if (error) return done({ type: 'error', code: error.code });
-      if (!this.#lessor.primary) return notLeader();
-      if (call.type === 'timeToLive') return done(this.#timeToLive(call.id, call.keys));
-      this.#lessor.renew(call.id, (ttlSeconds, failure) =>
-        done(failure ? { type: 'error', code: failure.code } : { type: 'keepAlive', ttlSeconds }),
-      );
-    });
-  }
-
-  #timeToLive(id: bigint, withKeys: boolean): LeaderAnswer {
-    const lease = this.#machine.leases.get(id);
-    if (!lease) return { type: 'timeToLive', ttlSeconds: -1, grantedTtlSeconds: 0, keys: [] };
-    return {
-      type: 'timeToLive',
-      ttlSeconds: this.#lessor.remainingSeconds(id),
-      grantedTtlSeconds: lease.ttlSeconds,
-      keys: withKeys ? [...this.#machine.leases.keysOf(id)] : [],
-    };
-  }
-
   // --- parts ---
 
-  #refusal(bytes: number): KvError | undefined {
+  #refusal(): KvError | undefined {
     if (this.#state !== 'running') return new KvError('STOPPED');
-    if (bytes > this.limits.requestBytesMax) return new KvError('REQUEST_TOO_LARGE');
-    if (this.#persister.stalledBy)
-      return new KvError('DISK_FULL', { detail: this.#persister.stalledBy.message });
-    const lagging = this.#applyLoop.queued > this.limits.applyLagMax;
-    if (lagging || this.#pending.full(bytes)) return new KvError('TOO_MANY_REQUESTS');
+    const full = this.#persister.stalledBy;
+    if (full) return new KvError('DISK_FULL', { detail: full.message });
+    if (this.#applyLoop.queued > this.limits.applyLagMax) return new KvError('TOO_MANY_REQUESTS');
     return undefined;
+  }
+
+  #timeout(askedMs: number | undefined): number {
+    return Math.min(askedMs ?? this.requestTimeoutMs, this.requestTimeoutMs);
   }
 
   #handOver(done: () => void): void {
@@ -708,6 +549,50 @@ export class Member {
       if (member.id !== this.id) peers.set(member.id, member.peerUrls);
     }
     this.#options.transport.setPeers(peers);
+  }
+
+  #propose(command: Command, done: (error: KvError | undefined) => void): void {
+    this.submit(command, undefined, (outcome, error) => done(error ?? (outcome && outcomeError(outcome))));
+  }
+
+  #makeLessor(): Lessor {
+    return new Lessor({
+      clock: this.#clock,
+      leases: () => this.#machine.leases,
+      propose: (command, done) => this.#propose(command, done),
+      limits: this.limits,
+      electionTimeoutMs: this.#options.electionMs,
+    });
+  }
+
+  #makeLink(): LeaderLink {
+    const answers = new LeaderAnswers({
+      lessor: this.#lessor,
+      machine: () => this.#machine,
+      read: (done) => this.read(undefined, done),
+    });
+    return new LeaderLink({
+      clock: this.#clock,
+      transport: this.#options.transport,
+      self: this.id,
+      leader: () => this.#soft.leader,
+      answerHere: (call, done) => answers.answer(call, done),
+      countMax: this.limits.forwardedMax,
+      retryMs: this.limits.readIndexRetryMs,
+    });
+  }
+
+  #makeSnapshotter(): Snapshotter {
+    return new Snapshotter({
+      store: this.#options.snapshots,
+      transport: this.#options.transport,
+      log: this.#options.log,
+      keep: this.limits.snapshotsKept,
+      report: (to, ok) => {
+        this.#raft.reportSnapshot(to, ok);
+        this.#wake();
+      },
+    });
   }
 
   #openMachine(): StateMachine {

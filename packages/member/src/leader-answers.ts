@@ -1,0 +1,49 @@
+import type { KvError } from '@muster/contract';
+import type { StateMachine } from '@muster/kv';
+import type { LeaderAnswer, LeaderCall } from './leader-calls.ts';
+import type { Lessor } from './lessor.ts';
+
+/**
+ * What only the leader may answer. Leadership is confirmed by a read-index round first, so that a deposed leader
+ * renews nothing (etcd 3.6 does the same); rounds are shared, so that many renewals cost few.
+ */
+export class LeaderAnswers {
+  readonly #lessor: Lessor;
+  readonly #machine: () => StateMachine;
+  readonly #read: (done: (error: KvError | undefined) => void) => void;
+
+  constructor(options: {
+    readonly lessor: Lessor;
+    readonly machine: () => StateMachine;
+    readonly read: (done: (error: KvError | undefined) => void) => void;
+  }) {
+    this.#lessor = options.lessor;
+    this.#machine = options.machine;
+    this.#read = options.read;
+  }
+
+  answer(call: LeaderCall, done: (answer: LeaderAnswer) => void): void {
+    const notLeader = () => done({ type: 'error', code: 'NOT_LEADER' });
+    if (!this.#lessor.primary) return notLeader();
+    this.#read((error) => {
+      if (error) return done({ type: 'error', code: error.code });
+      if (!this.#lessor.primary) return notLeader();
+      if (call.type === 'timeToLive') return done(this.#timeToLive(call.id, call.keys));
+      this.#lessor.renew(call.id, (ttlSeconds, failure) =>
+        done(failure ? { type: 'error', code: failure.code } : { type: 'keepAlive', ttlSeconds }),
+      );
+    });
+  }
+
+  #timeToLive(id: bigint, withKeys: boolean): LeaderAnswer {
+    const { leases } = this.#machine();
+    const lease = leases.get(id);
+    if (!lease) return { type: 'timeToLive', ttlSeconds: -1, grantedTtlSeconds: 0, keys: [] };
+    return {
+      type: 'timeToLive',
+      ttlSeconds: this.#lessor.remainingSeconds(id),
+      grantedTtlSeconds: lease.ttlSeconds,
+      keys: withKeys ? [...leases.keysOf(id)] : [],
+    };
+  }
+}

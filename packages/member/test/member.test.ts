@@ -1,0 +1,324 @@
+import assert from 'node:assert/strict';
+import { describe, test } from 'node:test';
+import { Prng, utf8, utf8Text } from '@muster/base';
+import { KvError } from '@muster/contract';
+import type { WatchResponse } from '@muster/kv';
+import { SimCluster, type SimMember } from './sim-cluster.ts';
+
+const put = (m: SimMember, key: string, value: string, lease = 0n) =>
+  m.api.put({ key: utf8(key), value: utf8(value), lease });
+
+async function get(
+  cluster: SimCluster,
+  m: SimMember,
+  key: string,
+  serializable = false,
+): Promise<string | undefined> {
+  const { kvs } = await cluster.wait(m.api.range({ key: utf8(key), serializable }));
+  return kvs[0] && utf8Text(kvs[0].value);
+}
+
+const code = async (promise: Promise<unknown>): Promise<string> =>
+  promise.then(
+    () => 'no error',
+    (error) => (error instanceof KvError ? error.code : String(error)),
+  );
+
+describe('one member', () => {
+  test('elects itself at once, writes and reads', async () => {
+    const cluster = new SimCluster(1, 1);
+    const [m] = cluster.members as [SimMember];
+    const result = await cluster.wait(put(m, 'a', '1'));
+    assert.equal(result.header.revision, 2);
+    assert.ok(cluster.clock.nowMs() < 500, `took ${cluster.clock.nowMs()} ms`);
+    assert.equal(await get(cluster, m, 'a'), '1');
+  });
+
+  test('finds everything acknowledged after a crash', async () => {
+    const cluster = new SimCluster(1, 2);
+    const [m] = cluster.members as [SimMember];
+    for (let i = 0; i < 50; i++) await cluster.wait(put(m, `k${i}`, `v${i}`));
+    cluster.crash(m);
+    cluster.start(m);
+    for (let i = 0; i < 50; i++) assert.equal(await get(cluster, m, `k${i}`), `v${i}`);
+    const next = await cluster.wait(put(m, 'z', 'z'));
+    assert.equal(next.header.revision, 52);
+  });
+
+  test('a full disk refuses writes with its own error, serves reads, and loses nothing', async () => {
+    const cluster = new SimCluster(1, 3);
+    const [m] = cluster.members as [SimMember];
+    await cluster.wait(put(m, 'a', '1'));
+    m.disk.full = true;
+    const stuck = put(m, 'b', '2');
+    stuck.catch(() => {});
+    await cluster.run(500);
+    assert.equal(await code(put(m, 'c', '3')), 'DISK_FULL');
+    assert.equal(await get(cluster, m, 'a', true), '1');
+    m.disk.full = false;
+    await cluster.wait(stuck);
+    await cluster.wait(put(m, 'c', '3'));
+    assert.equal(await get(cluster, m, 'b'), '2');
+  });
+
+  test('too large a request is refused and changes nothing', async () => {
+    const cluster = new SimCluster(1, 4);
+    const [m] = cluster.members as [SimMember];
+    await cluster.elect();
+    const big = m.api.put({ key: utf8('big'), value: new Uint8Array(1.5 * 1024 * 1024) });
+    assert.equal(await code(big), 'REQUEST_TOO_LARGE');
+    assert.equal(await get(cluster, m, 'big'), undefined);
+  });
+
+  test('the log is compacted behind what the engine has flushed, and a restart still finds all', async () => {
+    const cluster = new SimCluster(1, 5, { logEntriesMax: 40, logCatchUpEntries: 10 });
+    const [m] = cluster.members as [SimMember];
+    for (let i = 0; i < 200; i++) {
+      await cluster.wait(put(m, `k${i % 7}`, `${i}`));
+      if (i % 20 === 0) m.disk.engine.flush(() => {});
+    }
+    assert.ok(m.disk.log.compactedIndex > 100, `compacted to ${m.disk.log.compactedIndex}`);
+    cluster.crash(m);
+    cluster.start(m);
+    assert.equal(await get(cluster, m, 'k3'), '199');
+  });
+});
+
+describe('three members', () => {
+  test('a write through any member is read through any other', async () => {
+    const cluster = new SimCluster(3, 10);
+    await cluster.elect();
+    for (const [i, writer] of cluster.members.entries()) {
+      await cluster.wait(put(writer, 'x', `${i}`));
+      for (const reader of cluster.members) assert.equal(await get(cluster, reader, 'x'), `${i}`);
+    }
+  });
+
+  test('a leader whose process dies is replaced in far less than an election timeout', async () => {
+    const cluster = new SimCluster(3, 11);
+    const leader = await cluster.elect();
+    await cluster.wait(put(leader, 'a', '1'));
+    const before = cluster.clock.nowMs();
+    cluster.crash(leader);
+    const [survivor] = cluster.live() as [SimMember];
+    await cluster.wait(put(survivor, 'a', '2'));
+    assert.ok(cluster.clock.nowMs() - before < 200, `took ${cluster.clock.nowMs() - before} ms`);
+  });
+
+  test('writes on their way through a dying leader complete exactly once', async () => {
+    const cluster = new SimCluster(3, 12);
+    const leader = await cluster.elect();
+    const follower = cluster.live().find((m) => m !== leader) as SimMember;
+    const writes = Array.from({ length: 20 }, (_, i) => put(follower, `w${i}`, 'once'));
+    await cluster.run(5);
+    cluster.crash(leader);
+    for (const write of writes) await cluster.wait(write);
+    for (let i = 0; i < 20; i++) {
+      const { kvs } = await cluster.wait(follower.api.range({ key: utf8(`w${i}`) }));
+      assert.equal(kvs[0]?.version, 1, `w${i}`);
+    }
+  });
+
+  test('a leader told to stop hands leadership over first', async () => {
+    const cluster = new SimCluster(3, 13);
+    const leader = await cluster.elect();
+    let stopped = false;
+    leader.member?.stop(() => {
+      stopped = true;
+    });
+    await cluster.run(2000, () => stopped);
+    assert.ok(stopped);
+    const next = cluster.members.find((m) => m !== leader && m.member?.isLeader);
+    assert.ok(next, 'another member leads when the old leader has stopped');
+  });
+
+  test('without a quorum writes and linearizable reads time out, serializable reads go on', async () => {
+    const cluster = new SimCluster(3, 14);
+    const leader = await cluster.elect();
+    await cluster.wait(put(leader, 'a', '1'));
+    for (const m of cluster.members) if (m !== leader) cluster.crash(m);
+    const write = code(put(leader, 'a', '2'));
+    const read = code(leader.api.range({ key: utf8('a') }));
+    assert.match(await cluster.wait(write), /^TIMEOUT/);
+    assert.match(await cluster.wait(read), /^TIMEOUT/);
+    assert.equal(await get(cluster, leader, 'a', true), '1');
+  });
+
+  test('a deposed leader cut off from the others serves no stale linearizable read', async () => {
+    const cluster = new SimCluster(3, 15);
+    const old = await cluster.elect();
+    await cluster.wait(put(old, 'a', 'old'));
+    for (const m of cluster.members) if (m !== old) cluster.network.cut(old.id, m.id);
+    const stale = old.api.range({ key: utf8('a') });
+    const others = cluster.members.filter((m) => m !== old);
+    await cluster.run(10_000, () => others.some((m) => m.member?.isLeader));
+    await cluster.wait(put(others[0] as SimMember, 'a', 'new'));
+    cluster.network.heal();
+    const outcome = await cluster.wait(
+      stale.then(({ kvs }) => utf8Text(kvs[0]!.value)).catch(() => 'refused'),
+    );
+    assert.notEqual(outcome, 'old');
+  });
+
+  test('a member that missed more than the log holds is brought up by a snapshot', async () => {
+    const cluster = new SimCluster(3, 16, { logEntriesMax: 20, logCatchUpEntries: 5 });
+    const leader = await cluster.elect();
+    const away = cluster.live().find((m) => m !== leader) as SimMember;
+    await cluster.wait(put(leader, 'first', '1'));
+    cluster.crash(away);
+    for (let i = 0; i < 100; i++) {
+      await cluster.wait(put(leader, `k${i % 10}`, `${i}`));
+      if (i % 10 === 9) for (const m of cluster.live()) m.disk.engine.flush(() => {});
+    }
+    cluster.start(away);
+    assert.equal(await get(cluster, away, 'k9'), '99');
+    await cluster.run(1000);
+    assert.ok(
+      cluster.logs.some((line) => line.includes('installing a snapshot')),
+      'a snapshot was installed',
+    );
+    assert.equal(away.member?.machine.hashKv(0).hash, leader.member?.machine.hashKv(0).hash);
+    cluster.crash(away);
+    cluster.start(away);
+    assert.equal(await get(cluster, away, 'k9'), '99');
+  });
+});
+
+describe('leases', () => {
+  test('expire on the leader alone, at the earliest after their time, and delete their keys everywhere', async () => {
+    const cluster = new SimCluster(3, 20);
+    const leader = await cluster.elect();
+    const { id } = await cluster.wait(leader.api.leaseGrant({ id: 0n, ttlSeconds: 5 }));
+    const granted = cluster.clock.nowMs();
+    await cluster.wait(put(leader, 'leased', 'x', id));
+    await cluster.run(4500 - (cluster.clock.nowMs() - granted));
+    assert.equal(await get(cluster, leader, 'leased'), 'x');
+    await cluster.run(1500);
+    for (const m of cluster.members) assert.equal(await get(cluster, m, 'leased'), undefined);
+    assert.equal((await cluster.wait(leader.api.leaseTimeToLive({ id }))).ttlSeconds, -1);
+  });
+
+  test('are kept alive through any member', async () => {
+    const cluster = new SimCluster(3, 21);
+    const leader = await cluster.elect();
+    const follower = cluster.live().find((m) => m !== leader) as SimMember;
+    const { id } = await cluster.wait(follower.api.leaseGrant({ id: 7n, ttlSeconds: 3 }));
+    await cluster.wait(put(follower, 'leased', 'x', id));
+    for (let i = 0; i < 6; i++) {
+      await cluster.run(1000);
+      const kept = await cluster.wait(follower.api.leaseKeepAlive({ id }));
+      assert.equal(kept.ttlSeconds, 3);
+    }
+    assert.equal(await get(cluster, leader, 'leased'), 'x');
+    assert.equal((await cluster.wait(follower.api.leaseKeepAlive({ id: 99n }))).ttlSeconds, 0);
+  });
+
+  test('live at least their time on after a leader change, and end in bounded time', async () => {
+    const cluster = new SimCluster(3, 22);
+    const leader = await cluster.elect();
+    const { id } = await cluster.wait(leader.api.leaseGrant({ id: 0n, ttlSeconds: 5 }));
+    await cluster.wait(put(leader, 'leased', 'x', id));
+    await cluster.run(4000);
+    cluster.crash(leader);
+    const next = await cluster.elect();
+    await cluster.run(4000);
+    assert.equal(await get(cluster, next, 'leased'), 'x');
+    await cluster.run(3000);
+    assert.equal(await get(cluster, next, 'leased'), undefined);
+  });
+
+  test('remaining time is checkpointed, so that a leader change does not restart it', async () => {
+    const cluster = new SimCluster(3, 23);
+    const leader = await cluster.elect();
+    const { id } = await cluster.wait(leader.api.leaseGrant({ id: 0n, ttlSeconds: 60 }));
+    await cluster.wait(put(leader, 'leased', 'x', id));
+    await cluster.run(35_000);
+    cluster.crash(leader);
+    const next = await cluster.elect();
+    const { ttlSeconds } = await cluster.wait(next.api.leaseTimeToLive({ id }));
+    assert.ok(ttlSeconds <= 32 && ttlSeconds >= 24, `remaining ${ttlSeconds} s`);
+    const kept = await cluster.wait(next.api.leaseKeepAlive({ id }));
+    assert.equal(kept.ttlSeconds, 60);
+    cluster.start(leader);
+    cluster.crash(next);
+    const third = await cluster.elect();
+    const after = await cluster.wait(third.api.leaseTimeToLive({ id }));
+    assert.ok(after.ttlSeconds >= 58, `a renewal undoes the checkpoint, remaining ${after.ttlSeconds} s`);
+  });
+});
+
+describe('watch', () => {
+  test('on any member sees every revision in order, through a leader change', async () => {
+    const cluster = new SimCluster(3, 30);
+    const leader = await cluster.elect();
+    const follower = cluster.live().find((m) => m !== leader) as SimMember;
+    const seen: number[] = [];
+    const sink = (response: WatchResponse) => {
+      if (response.type === 'events') seen.push(...response.batch.events.map((e) => e.kv.modRevision));
+      return true;
+    };
+    follower.api.watch({ key: utf8('k'), rangeEnd: utf8('l') }, sink);
+    await cluster.run(50);
+    for (let i = 0; i < 10; i++) await cluster.wait(put(leader, `k${i}`, 'x'));
+    cluster.crash(leader);
+    for (let i = 0; i < 10; i++) await cluster.wait(put(follower, `k${i}`, 'y'));
+    await cluster.run(200);
+    assert.deepEqual(
+      seen,
+      Array.from({ length: 20 }, (_, i) => i + 2),
+    );
+  });
+});
+
+/** Random faults under load; afterwards nothing acknowledged is missing and all members agree. */
+async function randomFaults(seed: number): Promise<void> {
+  const cluster = new SimCluster(3, seed, { logEntriesMax: 60, logCatchUpEntries: 20 });
+  const prng = new Prng(seed * 31 + 7);
+  const acked = new Set<number>();
+  let next = 0;
+  const write = (m: SimMember) => {
+    const n = ++next;
+    put(m, `k${n}`, String(n)).then(
+      () => acked.add(n),
+      () => {},
+    );
+  };
+  cluster.network.options.loss = prng.chance(0.5) ? 0.03 : 0;
+  cluster.network.options.duplicate = prng.chance(0.5) ? 0.05 : 0;
+  await cluster.elect();
+  for (let step = 0; step < 120; step++) {
+    const live = cluster.live();
+    for (let i = prng.int(0, 5); i > 0; i--) write(prng.pick(live));
+    await cluster.run(prng.int(1, 8) * 5);
+    const fault = prng.int(0, 30);
+    if (fault === 0) cluster.crash(prng.pick(cluster.members));
+    if (fault === 1) for (const m of cluster.members) cluster.crash(m);
+    if (fault === 2) cluster.network.cut(1n, prng.pick([2n, 3n]));
+    if (fault === 3 || fault === 4) cluster.network.heal();
+    if (fault === 5) for (const m of live) m.disk.engine.flush(() => {});
+    if (cluster.live().length === 0 || prng.chance(0.15)) {
+      for (const m of cluster.members) if (!m.member) cluster.start(m);
+    }
+  }
+  cluster.network.heal();
+  cluster.network.options.loss = 0;
+  for (const m of cluster.members) if (!m.member) cluster.start(m);
+  await cluster.elect();
+  await cluster.run(3000);
+  const reader = prng.pick(cluster.members);
+  const { kvs } = await cluster.wait(reader.api.range({ key: utf8('k'), rangeEnd: utf8('l') }));
+  const found = new Map(kvs.map((kv) => [Number(utf8Text(kv.key).slice(1)), kv]));
+  for (const n of acked) assert.ok(found.has(n), `write ${n} was acknowledged and is gone`);
+  for (const [n, kv] of found) assert.equal(kv.version, 1, `write ${n} was applied ${kv.version} times`);
+  const hashes = cluster.members.map((m) => m.member?.machine.hashKv(0).hash);
+  assert.equal(new Set(hashes).size, 1, `members disagree: ${hashes}`);
+  assert.ok(acked.size > 0, 'nothing was acknowledged');
+}
+
+const seeds = process.env.MEMBER_SEED
+  ? [Number(process.env.MEMBER_SEED)]
+  : Array.from({ length: 25 }, (_, i) => i + 1);
+for (const seed of seeds) {
+  test(`random crashes, cuts and losses, seed ${seed} (MEMBER_SEED=${seed} replays it)`, () =>
+    randomFaults(seed));
+}

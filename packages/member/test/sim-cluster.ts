@@ -1,0 +1,128 @@
+import { ManualClock, Prng } from '@muster/base';
+import type { EtcdApi, MemberInfo } from '@muster/kv';
+import { LocalApi, Member, type MemberLimits } from '../src/index.ts';
+import { SimDisk, SimNetwork, SimSnapshots, SimTransport, SimWal } from './sim-ports.ts';
+
+export type SimMember = {
+  readonly id: bigint;
+  readonly disk: SimDisk;
+  member: Member | undefined;
+  api: EtcdApi;
+  transport: SimTransport | undefined;
+  wal: SimWal | undefined;
+};
+
+/** Some members in one process on one manual clock, with a hostile network and disks that forget. */
+export class SimCluster {
+  readonly clock = new ManualClock();
+  readonly prng: Prng;
+  readonly network: SimNetwork;
+  readonly members: SimMember[];
+  readonly logs: string[] = [];
+  readonly #infos: MemberInfo[];
+  readonly #limits: Partial<MemberLimits>;
+
+  constructor(size: number, seed: number | string, limits: Partial<MemberLimits> = {}) {
+    this.prng = new Prng(seed);
+    this.network = new SimNetwork(this.clock, this.prng);
+    this.#limits = limits;
+    this.#infos = Array.from({ length: size }, (_, i) => ({
+      id: BigInt(i + 1),
+      name: '',
+      peerUrls: [`http://127.0.0.1:${2380 + i}`],
+      clientUrls: [],
+      isLearner: false,
+    }));
+    this.members = this.#infos.map(({ id }) => ({
+      id,
+      disk: new SimDisk(),
+      member: undefined,
+      api: undefined as unknown as EtcdApi,
+      transport: undefined,
+      wal: undefined,
+    }));
+    for (const m of this.members) this.start(m);
+  }
+
+  start(m: SimMember): void {
+    m.transport = new SimTransport(m.id, this.network, this.clock, (id) => this.#diskOf(id));
+    m.wal = new SimWal(m.disk, this.clock, this.prng);
+    m.member = new Member({
+      id: m.id,
+      clusterId: 77n,
+      name: `m${m.id}`,
+      clientUrls: [`http://127.0.0.1:${2379 + Number(m.id)}`],
+      initialMembers: this.#infos,
+      heartbeatMs: 100,
+      electionMs: 1000,
+      quotaBytes: 0,
+      limits: this.#limits,
+      clock: this.clock,
+      prng: new Prng(this.prng.uint32()),
+      engine: m.disk.engine,
+      wal: m.wal,
+      walContents: m.disk.contents(),
+      transport: m.transport,
+      snapshots: new SimSnapshots(m.disk, this.clock),
+      log: (level, text, fields) =>
+        this.logs.push(`${this.clock.nowMs()} m${m.id} ${level} ${text} ${JSON.stringify(fields)}`),
+      onFatal: (error) => {
+        throw error;
+      },
+    });
+    m.api = new LocalApi(m.member, { version: '3.6.5', quotaBytes: 0 });
+    m.member.start();
+    this.network.attach(m.transport);
+  }
+
+  /** As `kill -9` and a power cut: nothing that was not synced is left, and some of what the engine sealed. */
+  crash(m: SimMember): void {
+    if (!m.member) return;
+    this.network.detach(m.id);
+    if (m.transport) m.transport.closed = true;
+    if (m.wal) m.wal.crashed = true;
+    m.disk.engine = m.disk.engine.crashCopy(this.prng.int(0, 20));
+    m.member = undefined;
+  }
+
+  get leader(): SimMember | undefined {
+    return this.members.find((m) => m.member?.isLeader && m.member.lessor.primary);
+  }
+
+  live(): SimMember[] {
+    return this.members.filter((m) => m.member);
+  }
+
+  /** Moves time in steps, letting promises settle between them, until `until` holds; fails after `maxMs`. */
+  async run(maxMs: number, until: () => boolean = () => false): Promise<boolean> {
+    for (let passed = 0; passed < maxMs; passed += 5) {
+      this.clock.advance(5);
+      await new Promise((resolve) => setImmediate(resolve));
+      if (until()) return true;
+    }
+    return false;
+  }
+
+  /** Waits in simulated time for a promise; throws what it rejects with, or when it takes longer than `maxMs`. */
+  async wait<T>(promise: Promise<T>, maxMs = 20_000): Promise<T> {
+    let settled = false;
+    const mark = () => {
+      settled = true;
+    };
+    promise.then(mark, mark);
+    const inTime = await this.run(maxMs, () => settled);
+    if (!inTime) throw new Error(`nothing came within ${maxMs} simulated ms`);
+    return promise;
+  }
+
+  async elect(): Promise<SimMember> {
+    await this.run(20_000, () => this.leader !== undefined);
+    const leader = this.leader;
+    if (!leader) throw new Error('no leader was elected in 20 simulated seconds');
+    return leader;
+  }
+
+  #diskOf(id: bigint): SimDisk {
+    return (this.members.find((m) => m.id === id) as SimMember).disk;
+  }
+}
