@@ -140,10 +140,10 @@ class Run {
   }
 
   finish(): void {
-    while (this.watchers.some((w) => this.busy(w))) {
+    do {
       for (const w of this.watchers) if (w.stalled) this.resume(w);
       this.clock.runDeferred();
-    }
+    } while (this.watchers.some((w) => this.busy(w)));
     for (const w of this.watchers) {
       if (w.canceled || w.dropped) continue;
       assert.ok(w.handle.synced, 'not synced in the end');
