@@ -1,0 +1,109 @@
+import assert from 'node:assert/strict';
+import { describe, it } from 'node:test';
+import { foundedCluster, identify } from './bootstrap.ts';
+import { readCommandLine, StartRefused } from './command-line.ts';
+import { type Config, configOf } from './config.ts';
+
+const P = 'http://127.0.0.1:';
+
+function config(...args: string[]): Config {
+  return configOf(readCommandLine(args, {}));
+}
+
+function three(name: string, port: number, ...more: string[]): Config {
+  const cluster = `n1=${P}21421,n2=${P}21422,n3=${P}21423`;
+  const own = [`--name=${name}`, `--initial-advertise-peer-urls=${P}${port}`];
+  return config(...own, `--initial-cluster=${cluster}`, '--initial-cluster-token=tok-7', ...more);
+}
+
+async function refused(promise: Promise<unknown>): Promise<string> {
+  try {
+    await promise;
+  } catch (error) {
+    assert.ok(error instanceof StartRefused, String(error));
+    assert.equal(error.exitCode, 1);
+    return error.message;
+  }
+  assert.fail('accepted');
+}
+
+describe('bootstrap', () => {
+  it('computes the ids that etcd computes for its defaults', async () => {
+    const cluster = await foundedCluster(config());
+    assert.equal(cluster.memberId, 0x8e9e05c52164694dn);
+    assert.equal(cluster.clusterId, 0xcdf818194e3a8c32n);
+  });
+
+  it('computes the ids that etcd 3.4.23 listed for three members with a token', async () => {
+    const cluster = await foundedCluster(three('n2', 21422));
+    assert.deepEqual(
+      Object.fromEntries(cluster.members.map((member) => [member.peerUrls[0], member.id.toString(16)])),
+      {
+        [`${P}21421`]: 'ca5b7d01d7a0e267',
+        [`${P}21422`]: '2253d91fc9a4fd4b',
+        [`${P}21423`]: '6a75a0e0d533f01b',
+      },
+    );
+    assert.equal(cluster.clusterId, 10069654452095653846n);
+    assert.equal(cluster.memberId.toString(16), '2253d91fc9a4fd4b');
+  });
+
+  it('computes the ids that etcd 3.4.23 listed for a member with two peer URLs', async () => {
+    const urls = `${P}21424,${P}21423`;
+    const cluster = await foundedCluster(
+      config(
+        `--initial-advertise-peer-urls=${urls}`,
+        `--initial-cluster=default=${P}21424,default=${P}21423`,
+      ),
+    );
+    assert.equal(cluster.memberId.toString(16), 'c559a98b27a87c29');
+    assert.equal(cluster.clusterId, 13308511762592647542n);
+  });
+
+  it("refuses contradictions in etcd's words", async () => {
+    assert.equal(
+      await refused(foundedCluster(config('--name=b', `--initial-cluster=a=${P}21411`))),
+      'couldn\'t find local name "b" in the initial cluster configuration',
+    );
+    assert.equal(
+      await refused(foundedCluster(config(`--initial-advertise-peer-urls=${P}21411`))),
+      `--initial-cluster has default=http://localhost:2380 but missing from --initial-advertise-peer-urls=${P}21411 ` +
+        `(resolved urls: "${P}21411" != "http://localhost:2380")`,
+    );
+    assert.equal(
+      await refused(
+        foundedCluster(
+          config(
+            `--initial-advertise-peer-urls=${P}21411`,
+            `--initial-cluster=default=${P}21411,b=${P}21411`,
+          ),
+        ),
+      ),
+      `initial cluster b=${P}21411,default=${P}21411 has duplicate url`,
+    );
+  });
+
+  it('founds a cluster where there is no data', async () => {
+    const { identity, founding } = await identify(three('n1', 21421), undefined);
+    assert.equal(founding.length, 3);
+    assert.equal(identity.memberId, founding.find((member) => member.name === 'n1')?.id);
+  });
+
+  it('keeps the identity that the data directory says', async () => {
+    const { identity } = await identify(three('n1', 21421), undefined);
+    assert.deepEqual((await identify(three('n1', 21421), identity)).identity.memberId, identity.memberId);
+    const other = three('n1', 21421, '--initial-cluster-state=existing', '--initial-cluster-token=other');
+    assert.deepEqual((await identify(other, identity)).identity.memberId, identity.memberId);
+  });
+
+  it('refuses a data directory of another member, and joining without one', async () => {
+    const { identity } = await identify(three('n1', 21421), undefined);
+    const message = await refused(identify(three('n2', 21422), identity));
+    assert.match(
+      message,
+      /belongs to member \w+ of cluster \w+, but the flags describe member \w+ of cluster/,
+    );
+    const joining = three('n1', 21421, '--initial-cluster-state=existing');
+    assert.match(await refused(identify(joining, undefined)), /joining a running cluster is not supported/);
+  });
+});

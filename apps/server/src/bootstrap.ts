@@ -1,0 +1,127 @@
+/** Who this member is: computed from the flags at the first start as etcd does, read from the data directory later. */
+import { createHash } from 'node:crypto';
+import { lookup } from 'node:dns/promises';
+import type { MemberInfo } from '@muster/kv';
+import { idText } from '@muster/wire';
+import { StartRefused } from './command-line.ts';
+import type { Config } from './config.ts';
+
+/** What a data directory says of its member. */
+export type Identity = { readonly memberId: bigint; readonly clusterId: bigint };
+
+/** A cluster as its founders compute it, every one of them alike. */
+export type FoundedCluster = Identity & { readonly members: readonly MemberInfo[] };
+
+/** First 8 bytes, big-endian, of SHA-1 over the sorted peer URLs and the cluster token. */
+export function memberIdOf(peerUrls: readonly string[], token: string): bigint {
+  return sha1Prefix([...peerUrls].sort().join('') + token);
+}
+
+/** First 8 bytes of SHA-1 over the sorted member ids, 8 bytes big-endian each. */
+export function clusterIdOf(memberIds: readonly bigint[]): bigint {
+  const bytes = Buffer.alloc(8 * memberIds.length);
+  const sorted = [...memberIds].sort((a, b) => (a < b ? -1 : a > b ? 1 : 0));
+  for (const [i, id] of sorted.entries()) bytes.writeBigUInt64BE(id, 8 * i);
+  return sha1Prefix(bytes);
+}
+
+function sha1Prefix(data: string | Uint8Array): bigint {
+  return createHash('sha1').update(data).digest().readBigUInt64BE(0);
+}
+
+/** The cluster that the flags describe. Throws `StartRefused` when they contradict each other. */
+export async function foundedCluster(config: Config): Promise<FoundedCluster> {
+  const own = config.initialCluster.get(config.name);
+  if (own === undefined) {
+    throw new StartRefused(`couldn't find local name "${config.name}" in the initial cluster configuration`);
+  }
+  await checkAdvertised(config, own);
+  checkDuplicates(config.initialCluster);
+  const members = [...config.initialCluster].map(([name, peerUrls]) => ({
+    id: memberIdOf(peerUrls, config.initialClusterToken),
+    name,
+    peerUrls,
+    // Published by each member itself once it runs. What is here must be the same on every founder.
+    clientUrls: [],
+    isLearner: false,
+  }));
+  const clusterId = clusterIdOf(members.map((member) => member.id));
+  const memberId = memberIdOf(own, config.initialClusterToken);
+  return { memberId, clusterId, members };
+}
+
+/**
+ * What to start as. `stored` is what the data directory says, if it has been used before: then it counts, and the
+ * flags of the bootstrap are only checked against it.
+ */
+export async function identify(
+  config: Config,
+  stored: Identity | undefined,
+): Promise<{ readonly identity: Identity; readonly founding: readonly MemberInfo[] }> {
+  if (stored !== undefined && config.initialClusterState === 'existing')
+    return { identity: stored, founding: [] };
+  if (stored === undefined && config.initialClusterState === 'existing') {
+    throw new StartRefused(
+      `data directory ${config.dataDir} is empty and --initial-cluster-state is existing: joining a running ` +
+        'cluster is not supported by this version of Muster; expected a data directory, or the state "new"',
+    );
+  }
+  const founded = await foundedCluster(config);
+  if (stored === undefined) return { identity: founded, founding: founded.members };
+  if (stored.memberId !== founded.memberId || stored.clusterId !== founded.clusterId) {
+    throw new StartRefused(
+      `data directory ${config.dataDir} belongs to member ${idText(stored.memberId)} of cluster ` +
+        `${idText(stored.clusterId)}, but the flags describe member ${idText(founded.memberId)} of cluster ` +
+        `${idText(founded.clusterId)}; expected the --initial-cluster and token that it was founded with, another ` +
+        '--data-dir, or --initial-cluster-state existing to take it as it is',
+    );
+  }
+  return { identity: stored, founding: founded.members };
+}
+
+/** URLs may be written with host names on one side and addresses on the other. */
+async function checkAdvertised(config: Config, own: readonly string[]): Promise<void> {
+  const advertised = [...config.advertisePeerUrls].sort();
+  if (sameTexts(advertised, own)) return;
+  const [resolvedAdvertised, resolvedOwn] = await Promise.all([resolved(advertised), resolved(own)]);
+  if (sameTexts(resolvedAdvertised, resolvedOwn)) return;
+  const missing = own.filter((url) => !advertised.includes(url));
+  const extra = advertised.filter((url) => !own.includes(url));
+  const urls = `(resolved urls: "${resolvedAdvertised.join(',')}" != "${resolvedOwn.join(',')}")`;
+  const pairs = (missing.length > 0 ? missing : own).map((url) => `${config.name}=${url}`).join(',');
+  if (missing.length > 0) {
+    throw new StartRefused(
+      `--initial-cluster has ${pairs} but missing from --initial-advertise-peer-urls=${advertised.join(',')} ${urls}`,
+    );
+  }
+  throw new StartRefused(
+    `--initial-advertise-peer-urls has ${extra.join(',')} but missing from --initial-cluster=${pairs} ${urls}`,
+  );
+}
+
+function sameTexts(a: readonly string[], b: readonly string[]): boolean {
+  return a.length === b.length && a.every((text, i) => text === b[i]);
+}
+
+/** Addresses in place of host names; what cannot be resolved stays as it is, and so does localhost. */
+async function resolved(urls: readonly string[]): Promise<string[]> {
+  const one = async (url: string): Promise<string> => {
+    const { hostname, port, protocol } = new URL(url);
+    if (hostname === 'localhost' || /^[\d.]+$|^\[/.test(hostname)) return url;
+    try {
+      const { address, family } = await lookup(hostname);
+      return `${protocol}//${family === 6 ? `[${address}]` : address}:${port === '' ? '80' : port}`;
+    } catch {
+      return url;
+    }
+  };
+  return (await Promise.all(urls.map(one))).sort();
+}
+
+function checkDuplicates(cluster: ReadonlyMap<string, readonly string[]>): void {
+  const urls = [...cluster.values()].flat();
+  if (new Set(urls).size === urls.length) return;
+  const names = [...cluster.keys()].sort();
+  const text = names.flatMap((name) => (cluster.get(name) ?? []).map((url) => `${name}=${url}`)).join(',');
+  throw new StartRefused(`initial cluster ${text} has duplicate url`);
+}

@@ -1,0 +1,245 @@
+import { join } from 'node:path';
+import type { Level } from 'pino';
+import { type CommandLine, flagsRefused, StartRefused } from './command-line.ts';
+import { BadValue, durationMs, parseUnsigned, parseUrls } from './flag-values.ts';
+import { FLAGS } from './flags.ts';
+
+/** How one member runs. Times in milliseconds, sizes in bytes. Every rule between values has been checked. */
+export type Config = {
+  readonly name: string;
+  readonly dataDir: string;
+  readonly listenPeerUrls: readonly string[];
+  readonly listenClientUrls: readonly string[];
+  readonly advertiseClientUrls: readonly string[];
+  readonly advertisePeerUrls: readonly string[];
+  /** Name to its peer URLs, sorted. */
+  readonly initialCluster: ReadonlyMap<string, readonly string[]>;
+  readonly initialClusterState: 'new' | 'existing';
+  readonly initialClusterToken: string;
+  readonly heartbeatMs: number;
+  readonly electionMs: number;
+  readonly snapshotCount: number;
+  readonly snapshotCatchUpEntries: number;
+  /** 0 is none. */
+  readonly quotaBytes: number;
+  readonly maxTxnOps: number;
+  readonly maxRequestBytes: number;
+  readonly watchProgressMs: number;
+  readonly autoCompaction: AutoCompaction;
+  readonly cors: readonly string[];
+  readonly hostWhitelist: readonly string[];
+  readonly gateway: GatewayConfig;
+  readonly dashboardDir: string | undefined;
+  readonly logLevel: Level;
+  readonly stallWarningMs: number;
+  readonly shutdownMs: number;
+};
+
+export type AutoCompaction =
+  | { readonly mode: 'off' }
+  | { readonly mode: 'periodic'; readonly retentionMs: number }
+  | { readonly mode: 'revision'; readonly retentionRevisions: number };
+
+export type GatewayConfig = {
+  readonly connections: number;
+  readonly sockets: number;
+  readonly streams: number;
+  readonly subscriptionsPerSocket: number;
+  readonly frameBytes: number;
+  readonly bodyBytes: number;
+  readonly headerBytes: number;
+  readonly bufferedBytes: number;
+  readonly headersTimeoutMs: number;
+  readonly requestTimeoutMs: number;
+  readonly heartbeatMs: number;
+};
+
+const GIB = 2 ** 30;
+const QUOTA_DEFAULT = 2 * GIB;
+const QUOTA_HIGH = 8 * GIB;
+const ELECTION_MAX_MS = 50_000;
+const REQUEST_BYTES_HIGH = 10 * 2 ** 20;
+/** The transport's largest frame bounds what a request may be. */
+const REQUEST_BYTES_MAX = 32 * 2 ** 20;
+
+/** Checks how values relate, in etcd's order and words. Throws `StartRefused`; adds to `warnings`. */
+export function configOf(line: CommandLine, warnings: string[] = []): Config {
+  const { values } = line;
+  checkUrls(line);
+  checkTimes(values['heartbeat-interval'], values['election-timeout']);
+  checkSizes(line, warnings);
+  const config: Config = {
+    name: values.name,
+    dataDir: values['data-dir'] === '' ? `${values.name}.muster` : values['data-dir'],
+    listenPeerUrls: values['listen-peer-urls'],
+    listenClientUrls: values['listen-client-urls'],
+    advertiseClientUrls: values['advertise-client-urls'],
+    advertisePeerUrls: values['initial-advertise-peer-urls'],
+    initialCluster: initialClusterOf(line),
+    initialClusterState: values['initial-cluster-state'],
+    initialClusterToken: values['initial-cluster-token'],
+    heartbeatMs: values['heartbeat-interval'],
+    electionMs: values['election-timeout'],
+    snapshotCount: values['snapshot-count'],
+    snapshotCatchUpEntries: Math.min(values['snapshot-catchup-entries'], values['snapshot-count']),
+    quotaBytes: quotaOf(values['quota-backend-bytes'], warnings),
+    maxTxnOps: values['max-txn-ops'],
+    maxRequestBytes: values['max-request-bytes'],
+    watchProgressMs: values['watch-progress-notify-interval'],
+    autoCompaction: autoCompactionOf(values['auto-compaction-mode'], values['auto-compaction-retention']),
+    cors: values.cors,
+    hostWhitelist: values['host-whitelist'],
+    gateway: gatewayOf(line),
+    dashboardDir: values['dashboard-dir'] === '' ? undefined : values['dashboard-dir'],
+    logLevel: values['log-level'] === 'panic' ? 'fatal' : values['log-level'],
+    stallWarningMs: values['stall-warning'],
+    shutdownMs: values['shutdown-timeout'],
+  };
+  return config;
+}
+
+function gatewayOf({ values }: CommandLine): GatewayConfig {
+  return {
+    connections: values['max-connections'],
+    sockets: values['max-sockets'],
+    streams: values['max-streams'],
+    subscriptionsPerSocket: values['max-subscriptions'],
+    frameBytes: values['max-frame-bytes'],
+    bodyBytes: values['max-body-bytes'],
+    headerBytes: values['max-header-bytes'],
+    bufferedBytes: values['max-buffered-bytes'],
+    headersTimeoutMs: values['headers-timeout'],
+    requestTimeoutMs: values['body-timeout'],
+    heartbeatMs: values['socket-heartbeat-interval'],
+  };
+}
+
+function checkUrls({ values, given }: CommandLine): void {
+  for (const url of [...values['listen-peer-urls'], ...values['listen-client-urls']]) checkBindUrl(url);
+  for (const url of values['initial-advertise-peer-urls']) checkScheme(url);
+  if (given.has('listen-client-urls') && !given.has('advertise-client-urls')) {
+    throw flagsRefused('--advertise-client-urls is required when --listen-client-urls is set explicitly');
+  }
+  for (const url of values['listen-client-urls']) {
+    if (!url.startsWith('https:')) continue;
+    throw new StartRefused(
+      `TLS key/cert (--cert-file, --key-file) must be provided for client url ${url} with HTTPS scheme`,
+    );
+  }
+}
+
+function checkScheme(url: string): void {
+  if (url.startsWith('http:') || url.startsWith('https:')) return;
+  throw new StartRefused(
+    `${url}: unix sockets are not supported by this version of Muster; expected http://host:port`,
+  );
+}
+
+function checkBindUrl(url: string): void {
+  checkScheme(url);
+  const host = hostOf(url);
+  const isIp = host.startsWith('[') || /^\d{1,3}(\.\d{1,3}){3}$/.test(host);
+  if (host !== 'localhost' && !isIp) throw flagsRefused(`expected IP in URL for binding (${url})`);
+}
+
+function hostOf(url: string): string {
+  return url.replace(/^[^:]*:\/\//, '').replace(/:\d+$/, '');
+}
+
+function checkTimes(heartbeatMs: number, electionMs: number): void {
+  if (heartbeatMs === 0) throw flagsRefused('--heartbeat-interval must be >0 (set to 0ms)');
+  if (electionMs === 0) throw flagsRefused('--election-timeout must be >0 (set to 0ms)');
+  if (5 * heartbeatMs > electionMs) {
+    throw flagsRefused(
+      `--election-timeout[${electionMs}ms] should be at least as 5 times as --heartbeat-interval[${heartbeatMs}ms]`,
+    );
+  }
+  if (electionMs > ELECTION_MAX_MS) {
+    throw flagsRefused(
+      `--election-timeout[${electionMs}ms] is too long, and should be set less than ${ELECTION_MAX_MS}ms`,
+    );
+  }
+}
+
+function checkSizes({ values }: CommandLine, warnings: string[]): void {
+  const requestBytes = values['max-request-bytes'];
+  if (requestBytes === 0 || requestBytes > REQUEST_BYTES_MAX) {
+    throw flagsRefused(
+      `--max-request-bytes must be between 1 and ${REQUEST_BYTES_MAX} (set to ${requestBytes})`,
+    );
+  }
+  if (requestBytes > REQUEST_BYTES_HIGH) {
+    warnings.push(
+      `--max-request-bytes ${requestBytes} is above the recommended maximum of ${REQUEST_BYTES_HIGH}`,
+    );
+  }
+  if (values['max-txn-ops'] === 0) throw flagsRefused('--max-txn-ops must be >0 (set to 0)');
+  if (values['snapshot-count'] === 0) throw flagsRefused('--snapshot-count must be >0 (set to 0)');
+  if (values['data-dir'].includes('\0')) throw flagsRefused('--data-dir must be a path');
+  if (values.name === '' || /[=,/\0]/.test(values.name)) {
+    throw flagsRefused(
+      `--name must be a text without "=", "," and "/" (set to ${JSON.stringify(values.name)})`,
+    );
+  }
+}
+
+function quotaOf(bytes: number, warnings: string[]): number {
+  if (bytes > QUOTA_HIGH) {
+    warnings.push(`--quota-backend-bytes ${bytes} is above the recommended maximum of ${QUOTA_HIGH}`);
+  }
+  if (bytes === 0) return QUOTA_DEFAULT;
+  return Math.max(0, bytes);
+}
+
+/** Without `--initial-cluster`, a name that was given takes the default's place, alone. */
+function initialClusterOf({ values, given }: CommandLine): ReadonlyMap<string, readonly string[]> {
+  const text = given.has('initial-cluster')
+    ? values['initial-cluster']
+    : FLAGS['initial-cluster'].fallback.replace(/^default=/, `${values.name}=`);
+  const cluster = new Map<string, string[]>();
+  for (const pair of text.split(',')) {
+    const equals = pair.indexOf('=');
+    const name = equals < 0 ? pair.trim() : pair.slice(0, equals).trim();
+    const url = equals < 0 ? '' : pair.slice(equals + 1);
+    try {
+      cluster.set(name, [...(cluster.get(name) ?? []), ...parseUrls(url)].sort());
+    } catch (error) {
+      if (!(error instanceof BadValue)) throw error;
+      throw new StartRefused(`error setting up initial cluster: ${error.message}`);
+    }
+  }
+  return cluster;
+}
+
+function autoCompactionOf(mode: string, retention: string): AutoCompaction {
+  if (mode !== 'periodic' && mode !== 'revision') {
+    throw flagsRefused(`unknown auto-compaction-mode "${mode}"`);
+  }
+  const whole = wholeNumber(retention);
+  if (whole === 0) return { mode: 'off' };
+  if (mode === 'revision') {
+    if (whole !== undefined) return { mode, retentionRevisions: whole };
+    throw new StartRefused(
+      `error parsing CompactionRetention: expected a number of revisions, got "${retention}"`,
+    );
+  }
+  if (whole !== undefined) return { mode, retentionMs: whole * 3_600_000 };
+  const retentionMs = durationMs(retention);
+  if (retentionMs === undefined || retentionMs < 0) {
+    throw new StartRefused(`error parsing CompactionRetention: time: invalid duration "${retention}"`);
+  }
+  return retentionMs === 0 ? { mode: 'off' } : { mode, retentionMs };
+}
+
+function wholeNumber(text: string): number | undefined {
+  try {
+    return parseUnsigned(text);
+  } catch {
+    return undefined;
+  }
+}
+
+/** Where things are inside the data directory that this program, and not the disk package, looks after. */
+export function dashboardDirOf(config: Config): string {
+  return config.dashboardDir ?? join(import.meta.dirname, '../../dashboard/dist');
+}
