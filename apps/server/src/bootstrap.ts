@@ -10,15 +10,15 @@ import type { Config } from './config.ts';
 export type Identity = { readonly memberId: bigint; readonly clusterId: bigint };
 
 /** A cluster as its founders compute it, every one of them alike. */
-export type FoundedCluster = Identity & { readonly members: readonly MemberInfo[] };
+type FoundedCluster = Identity & { readonly members: readonly MemberInfo[] };
 
 /** First 8 bytes, big-endian, of SHA-1 over the sorted peer URLs and the cluster token. */
-export function memberIdOf(peerUrls: readonly string[], token: string): bigint {
+function memberIdOf(peerUrls: readonly string[], token: string): bigint {
   return sha1Prefix([...peerUrls].sort().join('') + token);
 }
 
 /** First 8 bytes of SHA-1 over the sorted member ids, 8 bytes big-endian each. */
-export function clusterIdOf(memberIds: readonly bigint[]): bigint {
+function clusterIdOf(memberIds: readonly bigint[]): bigint {
   const bytes = Buffer.alloc(8 * memberIds.length);
   const sorted = [...memberIds].sort((a, b) => (a < b ? -1 : a > b ? 1 : 0));
   for (const [i, id] of sorted.entries()) bytes.writeBigUInt64BE(id, 8 * i);

@@ -40,7 +40,7 @@ export type AutoCompaction =
   | { readonly mode: 'periodic'; readonly retentionMs: number }
   | { readonly mode: 'revision'; readonly retentionRevisions: number };
 
-export type GatewayConfig = {
+type GatewayConfig = {
   readonly connections: number;
   readonly sockets: number;
   readonly streams: number;

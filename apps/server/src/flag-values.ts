@@ -66,7 +66,7 @@ export function durationMs(text: string): number | undefined {
   return match[1] === '-' ? -sum : sum;
 }
 
-export function parseDuration(text: string): number {
+function parseDuration(text: string): number {
   const value = durationMs(text);
   if (value === undefined) throw new BadValue('parse error');
   return value;

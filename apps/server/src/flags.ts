@@ -15,7 +15,7 @@ import {
   parseUrlsOrNone,
 } from './flag-values.ts';
 
-export type FlagGroup = 'Member' | 'Clustering' | 'Gateway' | 'Logging' | 'Other';
+type FlagGroup = 'Member' | 'Clustering' | 'Gateway' | 'Logging' | 'Other';
 
 /**
  * One flag. `own` ones are Muster's: their variable begins with `MUSTER_`, etcd's with `ETCD_`. `fallback` is the

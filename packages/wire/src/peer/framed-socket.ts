@@ -15,7 +15,7 @@ export type SocketEnd =
   | { readonly kind: 'lost'; readonly detail: string }
   | { readonly kind: 'malformed'; readonly detail: string };
 
-export type FramedSocketHandlers = {
+type FramedSocketHandlers = {
   /** Not called for goodbyes. May throw `MalformedFrame`. */
   readonly onFrame: (frame: Frame) => void;
   /** Once at most, and never after `goodbye` or `destroy`. */

@@ -25,7 +25,7 @@ export type Hello = {
 
 export type Welcome = { readonly version: number; readonly id: NodeId; readonly serverVersion: string };
 
-export const REFUSALS = [
+const REFUSALS = [
   'protocol-version',
   'cluster-mismatch',
   'wrong-receiver',
@@ -33,11 +33,11 @@ export const REFUSALS = [
   'busy',
   'malformed',
 ] as const;
-export type RefusalCode = (typeof REFUSALS)[number];
+type RefusalCode = (typeof REFUSALS)[number];
 export type Refusal = { readonly code: RefusalCode; readonly reason: string };
 
 /** Why a side that goes on living closes a connection. Without one, its process is taken for dead. */
-export const GOODBYES = ['stopping', 'replaced', 'reconnect', 'silent', 'malformed', 'removed'] as const;
+const GOODBYES = ['stopping', 'replaced', 'reconnect', 'silent', 'malformed', 'removed'] as const;
 export type Goodbye = (typeof GOODBYES)[number];
 
 export function encodeHello(hello: Hello): Uint8Array {
@@ -88,7 +88,7 @@ export function encodeRefusal(refusal: Refusal): Uint8Array {
   });
 }
 
-export type HandshakeAnswer =
+type HandshakeAnswer =
   | { readonly type: 'welcome'; readonly welcome: Welcome }
   | { readonly type: 'refused'; readonly refusal: Refusal };
 

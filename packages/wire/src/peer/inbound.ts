@@ -21,7 +21,7 @@ import {
 import { SnapshotReceiver } from './snapshot-receiver.ts';
 
 /** What the acceptor asks of the transport. */
-export type InboundHost = {
+type InboundHost = {
   readonly env: PeerEnv;
   knows(sender: NodeId): boolean;
   /** The peer's own connection to us ended without a goodbye, or with one that says it stops. */

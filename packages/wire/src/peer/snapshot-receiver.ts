@@ -12,7 +12,7 @@ import type { SnapshotSink } from './snapshot-files.ts';
 export type SnapshotMessage = Message & { readonly type: 'snapshot' };
 
 /** What comes first on a snapshot's connection. */
-export type SnapshotHead = {
+type SnapshotHead = {
   readonly name: string;
   readonly size: number;
   readonly message: SnapshotMessage;
@@ -29,7 +29,7 @@ export function encodeSnapshotHead(head: SnapshotHead): Uint8Array {
   });
 }
 
-export function decodeSnapshotHead(frame: Frame): SnapshotHead {
+function decodeSnapshotHead(frame: Frame): SnapshotHead {
   if (frame.type !== FRAME.snapshotHead)
     throw new MalformedFrame(`expected a snapshot, got frame ${frame.type}`);
   const reader = new ByteReader(frame.payload);
@@ -44,7 +44,7 @@ export function decodeSnapshotHead(frame: Frame): SnapshotHead {
 }
 
 /** An empty text says that the snapshot arrived whole; anything else says what was wrong. */
-export function encodeSnapshotResult(problem: string): Uint8Array {
+function encodeSnapshotResult(problem: string): Uint8Array {
   return frameOf(FRAME.snapshotResult, (writer) => writer.text(problem.slice(0, PEER_LIMITS.textBytes / 4)));
 }
 

@@ -8,7 +8,7 @@ import { TcpPeerTransport } from './transport.ts';
 
 type RealTimer = { cancelled: boolean; readonly handle: NodeJS.Timeout };
 
-export const realClock: Clock = {
+const realClock: Clock = {
   nowMs: () => performance.now(),
   wallMs: () => Date.now(),
   schedule(delayMs, run): Timer {
@@ -23,7 +23,7 @@ export const realClock: Clock = {
 };
 
 /** Images in memory, with the rule that matters: what is not finished is not there. */
-export class MemorySnapshots implements SnapshotFiles {
+class MemorySnapshots implements SnapshotFiles {
   readonly images = new Map<string, Uint8Array>();
   readonly log: string[] = [];
   /** Set to hold up every write of incoming images until it resolves. */
@@ -62,7 +62,7 @@ export class MemorySnapshots implements SnapshotFiles {
   }
 }
 
-export type LogLine = { readonly text: string; readonly fields: Readonly<Record<string, unknown>> };
+type LogLine = { readonly text: string; readonly fields: Readonly<Record<string, unknown>> };
 
 /** A transport on a free port, with its events in a list that can be waited on. */
 export class Station {

@@ -267,7 +267,7 @@ describe('the peer transport', () => {
 
 /** A peer 2 in its own process. */
 async function freeze(...peers: string[]): Promise<{ child: ChildProcess; url: string }> {
-  const script = fileURLToPath(new URL('./victim.ts', import.meta.url));
+  const script = fileURLToPath(new URL('./victim.child.ts', import.meta.url));
   const child = fork(script, ['2', '0', ...(peers.length > 0 ? peers : ['1=http://127.0.0.1:1'])]);
   const [{ port }] = (await once(child, 'message')) as [{ port: number }];
   return { child, url: `http://127.0.0.1:${port}` };
