@@ -1,0 +1,123 @@
+import { GrpcCode } from '@muster/contract';
+import type { CallOptions } from '@muster/kv';
+import { parseFirst } from './json-value.ts';
+import { etcdRoutes, type Route, type RouteDeps, type StreamRoute, type UnaryRoute } from './routes.ts';
+import { errorBody, invalidArgument, StatusError } from './status-error.ts';
+import { StreamCall, type StreamOutput } from './stream.ts';
+
+/** An answer that is complete: its HTTP status and its JSON. */
+export type Reply = { readonly status: number; readonly body: string };
+
+export type EtcdJsonDeps = RouteDeps & {
+  /** Told of failures that are the server's own fault. */
+  readonly onInternalError: (error: unknown) => void;
+};
+
+/** What every request may say about itself besides its body. */
+export type RequestHeaders = (name: string) => string | undefined;
+
+/** etcd's JSON calls, independent of what carries them: node's HTTP, fetch's Request, a WebSocket. */
+export class EtcdJson {
+  readonly #deps: EtcdJsonDeps;
+  readonly #routes: ReadonlyMap<string, Route>;
+  readonly #streams = new Set<StreamCall>();
+  #draining = false;
+
+  constructor(deps: EtcdJsonDeps) {
+    this.#deps = deps;
+    this.#routes = etcdRoutes(deps);
+  }
+
+  /** By the exact path, without its query. */
+  route(path: string): Route | undefined {
+    return this.#routes.get(path);
+  }
+
+  get openStreams(): number {
+    return this.#streams.size;
+  }
+
+  /** The longest body that is read, in bytes. */
+  get bodyBytes(): number {
+    return this.#deps.limits.bodyBytes;
+  }
+
+  /** Answers one unary call. Never rejects. `body` is the first JSON value and whatever follows it. */
+  async unary(route: UnaryRoute, body: string, options: CallOptions): Promise<Reply> {
+    try {
+      return { status: 200, body: await route.call(parseFirst(body), options) };
+    } catch (thrown) {
+      return this.failure(thrown);
+    }
+  }
+
+  failure(thrown: unknown): Reply {
+    const error = StatusError.from(thrown);
+    if (error.grpc === GrpcCode.INTERNAL) this.#deps.onInternalError(thrown);
+    return { status: error.http, body: errorBody(error) };
+  }
+
+  /** Starts a streaming call; its answers go to `output`. `undefined` when it was refused there. */
+  stream(route: StreamRoute, output: StreamOutput, options: CallOptions): StreamCall | undefined {
+    if (this.#draining) {
+      output.refuse(transportClosing());
+      return undefined;
+    }
+    if (this.#streams.size >= this.#deps.limits.streams) {
+      output.refuse(new StatusError(GrpcCode.RESOURCE_EXHAUSTED, 'etcdserver: too many requests'));
+      return undefined;
+    }
+    const call = new StreamCall(route.open(options), output, this.#deps.limits.bodyBytes, (closed) =>
+      this.#streams.delete(closed),
+    );
+    this.#streams.add(call);
+    return call;
+  }
+
+  /** Ends every stream in the way etcd's clients know; later ones are refused, unary calls go on. */
+  drain(): void {
+    this.#draining = true;
+    for (const call of [...this.#streams]) call.abort(transportClosing());
+  }
+}
+
+function transportClosing(): StatusError {
+  return new StatusError(GrpcCode.UNAVAILABLE, 'transport is closing');
+}
+
+const NO_OPTIONS: CallOptions = {};
+
+/** Credential and deadline of a request. Throws code 3 for a timeout that cannot be read. */
+export function callOptions(header: RequestHeaders): CallOptions {
+  const timeout = header('grpc-timeout');
+  const token = header('grpc-metadata-token') ?? header('authorization');
+  if (timeout === undefined && token === undefined) return NO_OPTIONS;
+  return {
+    ...(timeout === undefined ? {} : { timeoutMs: timeoutMs(timeout) }),
+    ...(token === undefined ? {} : { token: withoutScheme(token) }),
+  };
+}
+
+/** Newer servers take `Bearer <token>` as well as the bare token. */
+export function withoutScheme(token: string): string {
+  return token.startsWith('Bearer ') ? token.slice('Bearer '.length) : token;
+}
+
+const UNIT_MS: Readonly<Record<string, number>> = {
+  H: 3_600_000,
+  M: 60_000,
+  S: 1000,
+  m: 1,
+  u: 1 / 1000,
+  n: 1 / 1_000_000,
+};
+
+function timeoutMs(text: string): number {
+  const match = /^(\d{1,18})([HMSmun])$/.exec(text);
+  if (match === null) throw invalidArgument(`invalid grpc-timeout: ${text}`);
+  return Math.ceil(Number(match[1]) * (UNIT_MS[match[2] as string] as number));
+}
+
+/** gRPC codes of the answers to paths that are no call. */
+export const NOT_FOUND_TEXT = 'Not Found\n';
+export const METHOD_NOT_ALLOWED_TEXT = 'Method Not Allowed\n';

@@ -1,0 +1,229 @@
+/** etcd's JSON straight on node's HTTP: the fast way, with no framework between the socket and the call. */
+import type { IncomingMessage, ServerResponse } from 'node:http';
+import type { Socket } from 'node:net';
+import type { Clock } from '@muster/base';
+import type { BodyDeadline } from '../middleware/body-deadline.ts';
+import type { RawHeaders } from '../middleware/cors.ts';
+import { callOptions, type EtcdJson, type Reply } from './etcd-json.ts';
+import { type BatchedStream, LineBatch, type LineNode } from './line-batch.ts';
+import { resolveEtcd } from './resolve.ts';
+import type { StreamRoute, UnaryRoute } from './routes.ts';
+import { errorBody, StatusError, streamErrorBody } from './status-error.ts';
+import type { StreamCall, StreamOutput } from './stream.ts';
+
+const JSON_TYPE: RawHeaders = ['Content-Type', 'application/json'];
+const GRPC_TYPE: RawHeaders = [...JSON_TYPE, 'Grpc-Metadata-Content-Type', 'application/grpc'];
+const TEXT_TYPE: RawHeaders = [
+  'Content-Type',
+  'text/plain; charset=utf-8',
+  'X-Content-Type-Options',
+  'nosniff',
+];
+
+export type NodeDoorOptions = {
+  readonly clock: Clock;
+  readonly bodyDeadline: BodyDeadline;
+  /** Bytes that may wait in one stream's socket. */
+  readonly bufferedBytes: number;
+};
+
+export class NodeDoor {
+  readonly #json: EtcdJson;
+  readonly #options: NodeDoorOptions;
+  readonly #batch: LineBatch;
+
+  constructor(json: EtcdJson, options: NodeDoorOptions) {
+    this.#json = json;
+    this.#options = options;
+    this.#batch = new LineBatch(options.clock);
+  }
+
+  /** Answers one request whose path `isEtcdPath`. `cors` are headers for every answer. */
+  handle(req: IncomingMessage, res: ServerResponse, cors: RawHeaders): void {
+    const resolved = resolveEtcd(this.#json, req.method as string, req.url as string);
+    if (resolved.type === 'route') {
+      if (resolved.route.type === 'unary') this.#unary(req, res, cors, resolved.route);
+      else this.#stream(req, res, cors, resolved.route);
+      return;
+    }
+    const location = resolved.location === undefined ? [] : ['Location', resolved.location];
+    send(res, resolved.status, [...cors, ...TEXT_TYPE, ...location], resolved.text);
+  }
+
+  #unary(req: IncomingMessage, res: ServerResponse, cors: RawHeaders, route: UnaryRoute): void {
+    const reply = ({ status, body }: Reply): void =>
+      send(res, status, status === 200 ? [...cors, ...GRPC_TYPE] : [...cors, ...JSON_TYPE], body);
+    readBody(req, this.#json.bodyBytes, this.#options.bodyDeadline, (error, body) => {
+      if (error !== undefined) return tooLarge(res, cors, error);
+      try {
+        const options = callOptions((name) => headerOf(req, name));
+        this.#json.unary(route, body, options).then(reply);
+      } catch (thrown) {
+        reply(this.#json.failure(thrown));
+      }
+    });
+  }
+
+  #stream(req: IncomingMessage, res: ServerResponse, cors: RawHeaders, route: StreamRoute): void {
+    const output = new NodeOutput(req, res, cors, this.#batch, this.#options.bufferedBytes);
+    let call: StreamCall | undefined;
+    try {
+      call = this.#json.stream(
+        route,
+        output,
+        callOptions((name) => headerOf(req, name)),
+      );
+    } catch (thrown) {
+      output.refuse(StatusError.from(thrown));
+    }
+    if (call === undefined) return;
+    const open = call;
+    output.onRoom = () => open.room();
+    req.on('data', (chunk: Buffer) => {
+      if (!open.push(chunk, () => req.resume())) req.pause();
+    });
+    req.on('end', () => open.endInput());
+    req.on('error', () => open.close());
+    res.on('close', () => open.close());
+  }
+}
+
+function headerOf(req: IncomingMessage, name: string): string | undefined {
+  const value = req.headers[name];
+  return Array.isArray(value) ? value[0] : value;
+}
+
+function send(res: ServerResponse, status: number, headers: RawHeaders, body: string): void {
+  if (res.destroyed || res.headersSent) return;
+  res.writeHead(status, [...headers, 'Content-Length', String(Buffer.byteLength(body))]);
+  res.end(body);
+}
+
+function tooLarge(res: ServerResponse, cors: RawHeaders, error: StatusError): void {
+  // What still comes is dropped as it comes.
+  send(res, 413, [...cors, ...JSON_TYPE, 'Connection', 'close'], errorBody(error));
+}
+
+/** The whole body as text. A body that is too large ends in an error, one that is too slow with its connection. */
+function readBody(
+  req: IncomingMessage,
+  maxBytes: number,
+  deadline: BodyDeadline,
+  done: (error: StatusError | undefined, body: string) => void,
+): void {
+  let first: Buffer | undefined;
+  let more: Buffer[] | undefined;
+  let length = 0;
+  let refused = false;
+  deadline.add(req);
+  req.on('data', (chunk: Buffer) => {
+    length += chunk.length;
+    if (refused) return;
+    if (length > maxBytes) {
+      refused = true;
+      first = more = undefined;
+      done(bodyTooLarge(length, maxBytes), '');
+    } else if (first === undefined) first = chunk;
+    else (more ??= [first]).push(chunk);
+  });
+  req.on('end', () => {
+    deadline.delete(req);
+    if (refused) return;
+    done(undefined, more === undefined ? (first?.toString() ?? '') : Buffer.concat(more, length).toString());
+  });
+  req.on('close', () => deadline.delete(req));
+}
+
+function bodyTooLarge(length: number, maxBytes: number): StatusError {
+  return new StatusError(8, `grpc: received message larger than max (${length} vs. ${maxBytes})`);
+}
+
+/** One stream's response. Nothing is sent before the first line, as in etcd. */
+class NodeOutput implements StreamOutput, BatchedStream {
+  readonly #req: IncomingMessage;
+  readonly #res: ServerResponse;
+  readonly #cors: RawHeaders;
+  readonly #batch: LineBatch;
+  readonly #maxBytes: number;
+  /** The socket, when chunks may be written to it as they are. */
+  #socket: Socket | undefined;
+  #started = false;
+  #waiting = false;
+  #last: (() => void) | undefined;
+  pending: LineNode | undefined;
+  onRoom: () => void = () => {};
+
+  constructor(
+    req: IncomingMessage,
+    res: ServerResponse,
+    cors: RawHeaders,
+    batch: LineBatch,
+    maxBytes: number,
+  ) {
+    this.#req = req;
+    this.#res = res;
+    this.#cors = cors;
+    this.#batch = batch;
+    this.#maxBytes = maxBytes;
+  }
+
+  line(line: Buffer): boolean {
+    if (!this.#started) this.#start();
+    this.#batch.add(this, line);
+    const waiting = (this.#socket ?? this.#res).writableLength;
+    const room = waiting + (this.pending as LineNode).length < this.#maxBytes;
+    if (!room) this.#waiting = true;
+    return room;
+  }
+
+  flush(lines: LineNode): void {
+    if (this.#res.destroyed) return;
+    const empty = this.#socket?.write(lines.chunk) ?? this.#res.write(lines.lines);
+    if (this.#last !== undefined) this.#last();
+    else if (this.#waiting) this.#awaitRoom(empty);
+  }
+
+  end(error?: StatusError): void {
+    if (!this.#started && error !== undefined) {
+      send(this.#res, error.http, [...this.#cors, ...JSON_TYPE], streamErrorBody(error));
+      return this.#release();
+    }
+    const last = (): void => {
+      if (this.#res.destroyed) return;
+      if (!this.#started) this.#res.writeHead(200, [...this.#cors, ...JSON_TYPE]);
+      this.#res.end(error === undefined ? undefined : streamErrorBody(error));
+      this.#release();
+    };
+    if (this.pending === undefined) last();
+    else this.#last = last;
+  }
+
+  refuse(error: StatusError): void {
+    send(this.#res, error.http, [...this.#cors, ...JSON_TYPE], errorBody(error));
+    this.#release();
+  }
+
+  #start(): void {
+    this.#started = true;
+    const res = this.#res;
+    res.writeHead(200, [...this.#cors, ...GRPC_TYPE]);
+    res.flushHeaders();
+    // A pipelined response has no socket yet, and HTTP/1.0 has no chunks: those go through node.
+    const socket = res.socket;
+    if (socket !== null && res.chunkedEncoding) this.#socket = socket;
+  }
+
+  #awaitRoom(empty: boolean): void {
+    const tell = (): void => {
+      this.#waiting = false;
+      this.onRoom();
+    };
+    if (empty) tell();
+    else (this.#socket ?? this.#res).once('drain', tell);
+  }
+
+  /** The answer is complete; whatever the client still sends is read and dropped. */
+  #release(): void {
+    this.#req.resume();
+  }
+}

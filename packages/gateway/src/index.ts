@@ -1,0 +1,18 @@
+export {
+  createGateway,
+  type Gateway,
+  type GatewayLog,
+  type GatewayOptions,
+  type StaticFile,
+} from './gateway.ts';
+export { DEFAULT_LIMITS, type GatewayLimits, gatewayLimits } from './limits.ts';
+export type { HistogramName, SampledName } from './ops/metric-names.ts';
+export {
+  createMetrics,
+  type GrpcMethod,
+  Metrics,
+  type MetricsIdentity,
+  type MetricsSource,
+} from './ops/metrics.ts';
+export type { VersionInfo } from './ops/routes.ts';
+export type { SocketRoute } from './ws/socket-server.ts';
