@@ -8,17 +8,23 @@ test('the raft record survives its codec', () => {
   const number = fc.integer({ min: 0, max: Number.MAX_SAFE_INTEGER });
   fc.assert(
     fc.property(
-      fc.record({
-        index: number,
-        term: number,
-        confState: fc.record({
-          voters: ids,
-          votersOutgoing: ids,
-          learners: ids,
-          learnersNext: ids,
-          autoLeave: fc.boolean(),
-        }),
-      }),
+      fc.record(
+        {
+          index: number,
+          term: number,
+          confState: fc.record(
+            {
+              voters: ids,
+              votersOutgoing: ids,
+              learners: ids,
+              learnersNext: ids,
+              autoLeave: fc.boolean(),
+            },
+            { noNullPrototype: true },
+          ),
+        },
+        { noNullPrototype: true },
+      ),
       (meta) => assert.deepEqual(decodeRaftMeta(encodeRaftMeta(meta)), meta),
     ),
   );
