@@ -45,7 +45,7 @@ function sendAppend(s: RaftState, pr: Progress): void {
 }
 
 /** The peer needs what is compacted. One that does not answer would not answer a snapshot either. */
-function sendSnapshot(s: RaftState, pr: Progress): void {
+export function sendSnapshot(s: RaftState, pr: Progress): void {
   const snapshot = pr.recentActive ? s.config.snapshotMeta() : undefined;
   if (snapshot === undefined || snapshot.index <= pr.match) {
     if (pr.state !== 'probe') pr.becomeProbe();
@@ -60,6 +60,11 @@ function sendSnapshot(s: RaftState, pr: Progress): void {
 /** A follower takes entries, or says where its log may agree with the leader's. */
 export function acceptAppend(s: RaftState, m: Append): void {
   const { log } = s;
+  if (s.conf.voters.length === 0) {
+    // The first members were configured before entry 1, so the log alone cannot tell a new one who they are.
+    rejectAppend(s, m);
+    return;
+  }
   if (m.prevIndex < log.committed) {
     acknowledge(s, m, log.committed);
     return;
@@ -119,7 +124,8 @@ function acknowledge(s: RaftState, m: Message, index: number): void {
 /**
  * Names the last entry here that may be in the leader's log: one no later than prevIndex and of no later term than
  * prevTerm. The leader does the same from its side, so that each round skips a whole term of either log (the
- * paper's "conflicting term" hint, end of section 5.3, taken both ways). It promises nothing, so it leaves at once.
+ * paper's "conflicting term" hint, end of section 5.3, taken both ways). Every log matches at index 0: rejecting there
+ * asks for a snapshot. A rejection promises nothing, so it leaves at once.
  */
 function rejectAppend(s: RaftState, m: Append): void {
   const hintIndex = s.log.lastIndexWithTermUpTo(m.prevIndex, m.prevTerm);

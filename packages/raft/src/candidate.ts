@@ -4,15 +4,17 @@ import { startLeading } from './leader.ts';
 import { type Message, NONE } from './messages.ts';
 import { jointVoteResult, type VoteResult } from './quorum.ts';
 import type { RaftState } from './state.ts';
-
-const CONF_SCAN_BYTES = 1 << 20;
+import { knownCommit, learnCommit } from './vote.ts';
 
 /** preElection asks first whether an election could be won; transfer skips that on the leader's order. */
 export type CampaignKind = 'preElection' | 'election' | 'transfer';
 
-/** Stands for election where that is allowed at all. */
+/**
+ * Stands for election where that is allowed at all. A configuration that is committed but not applied here forbids
+ * it: electing by the old one could elect a second leader. It is applied soon, and the election timer tries again.
+ */
 export function campaign(s: RaftState, kind: CampaignKind): void {
-  if (s.role === 'leader' || !s.promotable || hasUnappliedConfChange(s)) return;
+  if (s.role === 'leader' || !s.promotable || s.log.hasUnappliedConfig) return;
   if (kind === 'preElection') s.becomePreCandidate();
   else s.becomeCandidate();
   requestVotes(s, kind);
@@ -20,27 +22,23 @@ export function campaign(s: RaftState, kind: CampaignKind): void {
   if (kind === 'preElection') recordVote(s, true, s.id);
 }
 
-/**
- * A configuration that is committed but not applied here may be the one that matters now: electing by the old one
- * could elect a second leader. It is applied soon; the election timer tries again.
- */
-function hasUnappliedConfChange(s: RaftState): boolean {
-  const { log } = s;
-  for (let at = log.applied + 1; at <= log.committed; ) {
-    const page = log.entries(at, CONF_SCAN_BYTES, log.committed + 1);
-    for (const entry of page) if (entry.type === 'config') return true;
-    at += page.length;
-  }
-  return false;
-}
-
 function requestVotes(s: RaftState, kind: CampaignKind): void {
   const type = kind === 'preElection' ? 'preVote' : 'vote';
   const term = kind === 'preElection' ? s.term + 1 : s.term;
   const { lastIndex, lastTerm } = s.log;
+  const known = knownCommit(s);
   for (const pr of s.peers) {
     if (pr.isLearner) continue;
-    s.send({ type, from: s.id, to: pr.id, term, lastIndex, lastTerm, transfer: kind === 'transfer' });
+    s.send({
+      type,
+      from: s.id,
+      to: pr.id,
+      term,
+      lastIndex,
+      lastTerm,
+      transfer: kind === 'transfer',
+      ...known,
+    });
   }
 }
 
@@ -56,9 +54,11 @@ export function stepCandidate(s: RaftState, m: Message): void {
       else acceptHeartbeat(s, m);
       return;
     case 'preVoteResponse':
+      learnCommit(s, m);
       if (s.role === 'preCandidate') recordVote(s, !m.reject, m.from);
       return;
     case 'voteResponse':
+      learnCommit(s, m);
       if (s.role === 'candidate') recordVote(s, !m.reject, m.from);
       return;
     default:

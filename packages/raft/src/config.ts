@@ -17,7 +17,10 @@ export type RaftConfig = {
   readonly log: LogReader;
   /** As found on disk; absent on a first start. */
   readonly hardState?: HardState;
-  /** The configuration as of `applied`; without voters the node waits to be added to a group. */
+  /**
+   * The configuration as of `applied`. The first members of a group all start with the same one, at index 0. One
+   * that joins later starts without voters: it waits until a leader that has it as a member sends it a snapshot.
+   */
   readonly confState: ConfState;
   /** Index up to which the state machine's durable state has applied the log. */
   readonly applied: number;

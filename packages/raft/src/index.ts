@@ -1,5 +1,6 @@
 export { ConfChangeError, decodeConfChange, encodeConfChange } from './conf-change-codec.ts';
 export { ConfigError, type RaftConfig, validateConfig } from './config.ts';
+export { type DiskView, GroupInvariants, type NodeView } from './invariants.ts';
 export type { LogReader } from './log-reader.ts';
 export {
   type ConfChange,

@@ -1,5 +1,5 @@
 /** What a leader does: replicate, commit, keep its quorum, answer reads (Raft sections 5.3, 5.4, thesis 6.2, 6.4). */
-import { nextProbe } from './append.ts';
+import { nextProbe, sendSnapshot } from './append.ts';
 import { decodeConfChange } from './conf-change-codec.ts';
 import { nextConfState } from './membership.ts';
 import { type Entry, entryBytes, type Message, NONE, type NodeId } from './messages.ts';
@@ -122,6 +122,10 @@ function refuseConfChange(s: RaftState, data: Uint8Array): Refusal | undefined {
 
 function receiveAppendResponse(s: RaftState, pr: Progress, m: AppendResponse): void {
   pr.recentActive = true;
+  if (m.reject && m.index === 0) {
+    if (pr.state === 'probe' && pr.match === 0) sendSnapshot(s, pr);
+    return;
+  }
   if (m.reject) {
     pr.maybeRetreat(m.index, nextProbe(s, m.hintIndex, m.hintTerm));
     return;
@@ -174,7 +178,8 @@ export function startReadRound(s: RaftState): void {
   confirmReads(s);
 }
 
-function confirmReads(s: RaftState): void {
+/** Also when the quorum changed: those who have yet to answer may not count any more. */
+export function confirmReads(s: RaftState): void {
   const round = jointValue(s.incoming, s.outgoing, (pr) => (pr.id === s.id ? s.reads.openRound : pr.readAck));
   s.reads.confirm(round, (request, index) => answerRead(s, request, index));
 }

@@ -3,6 +3,8 @@ import type { LogReader } from './log-reader.ts';
 import { type Entry, entryBytes, type SnapshotMeta } from './messages.ts';
 import { Unstable } from './unstable.ts';
 
+const SCAN_BYTES = 1 << 20;
+
 /**
  * The whole log as the protocol sees it: the durable part behind `LogReader`, then the unstable tail. Watermarks:
  * applied <= applying <= committed <= lastIndex, and applying <= stableIndex.
@@ -139,6 +141,16 @@ export class RaftLog {
       else high = middle - 1;
     }
     return low;
+  }
+
+  /** Whether a membership change is committed but not reported applied. */
+  get hasUnappliedConfig(): boolean {
+    for (let at = Math.max(this.#applied + 1, this.firstIndex); at <= this.#committed; ) {
+      const page = this.entries(at, SCAN_BYTES, this.#committed + 1);
+      for (const entry of page) if (entry.type === 'config') return true;
+      at += page.length;
+    }
+    return false;
   }
 
   restore(snapshot: SnapshotMeta): void {

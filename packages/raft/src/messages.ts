@@ -33,6 +33,12 @@ export type SnapshotMeta = { readonly index: number; readonly term: number; read
 
 type Base = { readonly from: NodeId; readonly to: NodeId; readonly term: number };
 
+/**
+ * The sender's commit index and the term of that entry: a fact, whoever states it. With it those who vote tell each
+ * other of a membership change that is committed, which some of them may not know and cannot elect without.
+ */
+type KnownCommit = { readonly commit: number; readonly commitTerm: number };
+
 export type Message =
   /** Entries after (prevIndex, prevTerm); none is a probe or a commit advance. */
   | (Base & {
@@ -59,8 +65,8 @@ export type Message =
       readonly lastTerm: number;
       /** Sent on a leader's order: granted in spite of a live leader. */
       readonly transfer: boolean;
-    })
-  | (Base & { readonly type: 'voteResponse' | 'preVoteResponse'; readonly reject: boolean })
+    } & KnownCommit)
+  | (Base & { readonly type: 'voteResponse' | 'preVoteResponse'; readonly reject: boolean } & KnownCommit)
   | (Base & { readonly type: 'snapshot'; readonly snapshot: SnapshotMeta })
   /** Leadership transfer: campaign now (thesis section 3.10). */
   | (Base & { readonly type: 'timeoutNow' })

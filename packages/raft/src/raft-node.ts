@@ -4,7 +4,7 @@ import { encodeConfChange } from './conf-change-codec.ts';
 import { type RaftConfig, validateConfig } from './config.ts';
 import { maybeCommit, type ProposedEntry, peerUnreachable, propose, snapshotSent } from './leader.ts';
 import { type ConfChange, isJoint, isMember, nextConfState } from './membership.ts';
-import { type ConfState, type Message, NONE, type NodeId } from './messages.ts';
+import { type ConfState, type Entry, type Message, NONE, type NodeId } from './messages.ts';
 import type { Ready, Role } from './ready.ts';
 import { ReadyBuilder } from './ready-builder.ts';
 import { afterConfChange, maybeLeaveJoint } from './reconfigure.ts';
@@ -191,8 +191,16 @@ export class RaftNode {
     return statusOf(this.#s);
   }
 
-  /** The term of an entry, `undefined` when it is compacted or not there. For checks of whole groups. */
+  /** The term at an index, `undefined` when it is compacted or not there. */
   termAt(index: number): number | undefined {
     return this.#s.log.term(index);
+  }
+
+  /** An entry of the log, durable or not, `undefined` when it is compacted or not there. For checks, not for bulk. */
+  entryAt(index: number): Entry | undefined {
+    const { log } = this.#s;
+    return index >= log.firstIndex && index <= log.lastIndex
+      ? log.entries(index, 0, index + 1)[0]
+      : undefined;
   }
 }

@@ -2,7 +2,7 @@
 
 import { flushAppends } from './append.ts';
 import { encodeConfChange } from './conf-change-codec.ts';
-import { maybeCommit, propose } from './leader.ts';
+import { confirmReads, maybeCommit, propose } from './leader.ts';
 import { isJoint, isVoter } from './membership.ts';
 import { NONE, type NodeId } from './messages.ts';
 import type { RaftState } from './state.ts';
@@ -18,8 +18,9 @@ export function afterConfChange(s: RaftState): void {
   }
   const transferee = s.progress.get(s.transferee);
   if (s.transferee !== NONE && (transferee === undefined || transferee.isLearner)) abortTransfer(s);
-  // The quorum may be smaller now.
+  // The quorum may be smaller now, and what waits for it complete.
   maybeCommit(s);
+  confirmReads(s);
   if (!isVoter(s.conf, s.id)) resign(s);
 }
 
@@ -39,7 +40,6 @@ function resign(s: RaftState): void {
 export function maybeLeaveJoint(s: RaftState): void {
   if (s.role !== 'leader' || !isJoint(s.conf) || !s.conf.autoLeave) return;
   if (s.pendingConfIndex > s.log.applied) return;
-  // Refused while leadership is being handed over or too much waits; what is applied next tries again, and so does
-  // the next leader.
+  // Refused while leadership is being handed over or too much waits; the next tick tries again.
   propose(s, [{ type: 'config', data: LEAVE_JOINT }]);
 }

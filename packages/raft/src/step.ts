@@ -4,8 +4,9 @@ import { campaign, stepCandidate } from './candidate.ts';
 import { hurryAfterLeader, stepFollower } from './follower.ts';
 import { stepLeader, tickLeader } from './leader.ts';
 import { type Message, NONE, type NodeId } from './messages.ts';
+import { maybeLeaveJoint } from './reconfigure.ts';
 import type { RaftState } from './state.ts';
-import { answerVote, deferVote, inLease, type VoteRequest } from './vote.ts';
+import { answerVote, deferVote, inLease, knownCommit, learnCommit, type VoteRequest } from './vote.ts';
 
 export function step(s: RaftState, m: Message): void {
   if (m.to !== s.id || m.from === s.id) return;
@@ -62,7 +63,14 @@ function meetEarlierTerm(s: RaftState, m: Message): boolean {
       });
       return false;
     case 'preVote':
-      s.send({ type: 'preVoteResponse', from: s.id, to: m.from, term: s.term, reject: true });
+      s.send({
+        type: 'preVoteResponse',
+        from: s.id,
+        to: m.from,
+        term: s.term,
+        reject: true,
+        ...knownCommit(s),
+      });
       return false;
     case 'preVoteResponse':
       // A refusal names the refuser's own term, which may well be older.
@@ -73,6 +81,7 @@ function meetEarlierTerm(s: RaftState, m: Message): boolean {
 }
 
 function receiveVote(s: RaftState, m: VoteRequest): void {
+  learnCommit(s, m);
   const granted = answerVote(s, m);
   if (!s.leaderGone || s.role !== 'follower') return;
   if (m.type === 'preVote') takeTurn(s, granted);
@@ -107,6 +116,7 @@ function dispatch(s: RaftState, m: Message): void {
 export function tick(s: RaftState): void {
   if (s.role === 'leader') {
     tickLeader(s);
+    maybeLeaveJoint(s);
     return;
   }
   const deferred = s.deferredPreVote;

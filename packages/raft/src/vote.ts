@@ -25,7 +25,7 @@ export function answerVote(s: RaftState, m: VoteRequest): boolean {
   const free = s.vote === m.from || (s.vote === NONE && s.leader === NONE);
   const eligible = free || (m.type === 'preVote' && m.term > s.term);
   const granted = eligible && s.log.isUpToDate(m.lastIndex, m.lastTerm);
-  const base = { from: s.id, to: m.from, reject: !granted };
+  const base = { from: s.id, to: m.from, reject: !granted, ...knownCommit(s) };
   if (m.type === 'preVote') {
     // Nothing changed, so nothing must be durable. A grant names the term asked for, a refusal the own one.
     s.send({ ...base, type: 'preVoteResponse', term: granted ? m.term : s.term });
@@ -37,4 +37,24 @@ export function answerVote(s: RaftState, m: VoteRequest): boolean {
     }
   }
   return granted;
+}
+
+/** What every vote message tells beside its own business. */
+export function knownCommit(s: RaftState): { readonly commit: number; readonly commitTerm: number } {
+  return { commit: s.log.committed, commitTerm: s.log.mustTerm(s.log.committed) };
+}
+
+/**
+ * Takes over a commit index that another node states, where the log has that very entry. A voter whose quorum has
+ * moved on, to members that do not stand or do not need its vote, could otherwise ask in vain for ever.
+ */
+export function learnCommit(
+  s: RaftState,
+  m: Message & { readonly commit: number; readonly commitTerm: number },
+): void {
+  if (s.role === 'leader' || m.commit <= s.log.committed) return;
+  if (!s.log.matches(m.commit, m.commitTerm)) return;
+  s.log.commitTo(m.commit);
+  // The configuration that this candidacy counts by may be out of date now.
+  if (s.role !== 'follower' && s.log.hasUnappliedConfig) s.becomeFollower(s.term, NONE);
 }

@@ -15,6 +15,7 @@ const number = fc.oneof(
 const bytes = fc.uint8Array({ maxLength: 300 });
 const kind = fc.constantFrom('normal' as const, 'config' as const);
 const base = { from: id, to: id, term: number };
+const known = { commit: number, commitTerm: number };
 const ids = fc.array(id, { maxLength: 5 });
 
 const append = fc
@@ -39,10 +40,10 @@ const raft: fc.Arbitrary<Message> = fc.oneof(
   of('appendResponse', { index: number, reject: fc.boolean(), hintIndex: number, hintTerm: number }),
   of('heartbeat', { commit: number, context: number }),
   of('heartbeatResponse', { context: number }),
-  of('vote', { lastIndex: number, lastTerm: number, transfer: fc.boolean() }),
-  of('preVote', { lastIndex: number, lastTerm: number, transfer: fc.boolean() }),
-  of('voteResponse', { reject: fc.boolean() }),
-  of('preVoteResponse', { reject: fc.boolean() }),
+  of('vote', { lastIndex: number, lastTerm: number, transfer: fc.boolean(), ...known }),
+  of('preVote', { lastIndex: number, lastTerm: number, transfer: fc.boolean(), ...known }),
+  of('voteResponse', { reject: fc.boolean(), ...known }),
+  of('preVoteResponse', { reject: fc.boolean(), ...known }),
   of('snapshot', {
     snapshot: fc.record({
       index: number,

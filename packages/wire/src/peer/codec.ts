@@ -119,10 +119,14 @@ export function encodeRaftMessage(writer: ByteWriter, message: Message): void {
       writer.varint(message.lastIndex);
       writer.varint(message.lastTerm);
       writer.bool(message.transfer);
+      writer.varint(message.commit);
+      writer.varint(message.commitTerm);
       return;
     case 'voteResponse':
     case 'preVoteResponse':
       writer.bool(message.reject);
+      writer.varint(message.commit);
+      writer.varint(message.commitTerm);
       return;
     case 'snapshot':
       encodeSnapshotMeta(writer, message.snapshot);
@@ -177,10 +181,12 @@ export function decodeRaftMessage(reader: ByteReader): Message {
         lastIndex: reader.varint(),
         lastTerm: reader.varint(),
         transfer: reader.bool(),
+        commit: reader.varint(),
+        commitTerm: reader.varint(),
       };
     case 'voteResponse':
     case 'preVoteResponse':
-      return { type, ...base, reject: reader.bool() };
+      return { type, ...base, reject: reader.bool(), commit: reader.varint(), commitTerm: reader.varint() };
     case 'snapshot':
       return { type, ...base, snapshot: decodeSnapshotMeta(reader) };
     case 'timeoutNow':
