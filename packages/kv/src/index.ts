@@ -1,5 +1,18 @@
 export type * from './api.ts';
+export type { ApplyResult } from './applier.ts';
+export { isReadOnlyTxn, isSerializableTxn } from './apply-guards.ts';
+export { type Command, decodeCommand, encodeCommand, type RequestId } from './commands.ts';
 export { type Bounds, type Engine, type EngineReader, type Entry, TABLES, type Table } from './engine.ts';
+export type { EventsOptions } from './history.ts';
+export { type Lease, type LeaseCheckpoint, type LeaseTable, MAX_LEASE_TTL_SECONDS } from './lease-table.ts';
+export { MemoryEngine, type MemoryEngineOptions } from './memory-engine.ts';
+export { validateDeleteRange, validatePut, validateRange, validateTxn } from './request-validation.ts';
+export {
+  type ApplyOutcome,
+  COMPACTION_BATCH,
+  StateMachine,
+  type StateMachineOptions,
+} from './state-machine.ts';
 export type * from './types.ts';
 export { fragmentEvents } from './watch-filter.ts';
 export {

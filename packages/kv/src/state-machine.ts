@@ -1,0 +1,249 @@
+import { assert } from '@muster/base';
+import { KvError } from '@muster/contract';
+import type { HashKvResult } from './api.ts';
+import { Applier, type ApplyResult, runTxn } from './applier.ts';
+import { alarmRefusal, commandCost, isReadOnlyTxn, isSerializableTxn } from './apply-guards.ts';
+import { ClusterTable } from './cluster-table.ts';
+import type { Command } from './commands.ts';
+import { Compactor } from './compaction.ts';
+import type { Engine } from './engine.ts';
+import { type EventsOptions, eventsBetween } from './history.ts';
+import { LeaseTable } from './lease-table.ts';
+import { FIRST_REVISION, MvccStore, NEVER_COMPACTED, RevisionWriter } from './mvcc-store.ts';
+import { readRange } from './range.ts';
+import { decodeStoreMeta, encodeStoreMeta, STORE_META_KEY, type StoreMeta } from './state-records.ts';
+import { hashKv, hashWith } from './store-hash.ts';
+import type { Alarm, Event, MemberInfo, RangeRequest, RangeResult, TxnRequest, TxnResult } from './types.ts';
+import type { HistorySlice } from './watch-refill.ts';
+
+/** Records that one `compactStep` looks at: a few milliseconds of work. */
+export const COMPACTION_BATCH = 512;
+
+export type StateMachineOptions = {
+  /** Grants below it are raised to it. All members must agree on it, or their leases differ. */
+  readonly minLeaseTtlSeconds: number;
+  /** Bytes in use at which writes are refused; 0 or absent is no quota. Decides answers, never the state. */
+  readonly quotaBytes?: number;
+  readonly compactionBatch?: number;
+};
+
+/**
+ * What applying a command came to. With `error` nothing changed and `events` is empty, but for one case that etcd has:
+ * a write that was allowed and crosses the quota happens and is still answered with `NO_SPACE`.
+ */
+export type ApplyOutcome = {
+  /** The store's revision afterwards. */
+  readonly revision: number;
+  /** The changes of `revision`, in order of sub-revision; empty when the command made none. They must not change. */
+  readonly events: readonly Event[];
+} & ({ readonly result: ApplyResult } | { readonly error: KvError });
+
+/**
+ * The replicated state: etcd's semantics over an Engine. Deterministic: equal commands in equal order make equal
+ * states, whatever the clock, the machine or the progress of a compaction.
+ *
+ * It opens from `meta`, leases, members and alarms; the data is not read. The caller seals units: after a batch of
+ * `apply` and `compactStep` it calls `flushMeta`, then `engine.commit`.
+ */
+export class StateMachine {
+  readonly leases: LeaseTable;
+  readonly #engine: Engine;
+  readonly #store: MvccStore;
+  readonly #cluster: ClusterTable;
+  readonly #compactor: Compactor;
+  readonly #applier: Applier;
+  readonly #quotaBytes: number;
+  #metaChanged = false;
+  /** Of the engine when last asked, and what was written since, about. */
+  #bytesInUse = 0;
+  #bytesSince = 0;
+
+  constructor(engine: Engine, options: StateMachineOptions) {
+    this.#engine = engine;
+    this.leases = new LeaseTable(engine);
+    this.#store = new MvccStore(engine, this.leases);
+    this.#cluster = new ClusterTable(engine);
+    const meta = readMeta(engine);
+    this.#store.currentRevision = meta.currentRevision;
+    this.#store.compactRevision = meta.compactRevision;
+    this.#compactor = new Compactor(this.#store, options.compactionBatch ?? COMPACTION_BATCH, meta);
+    this.#quotaBytes = options.quotaBytes ?? 0;
+    this.#bytesInUse = this.#quotaBytes === 0 ? 0 : engine.size().inUse;
+    this.#applier = new Applier({
+      store: this.#store,
+      cluster: this.#cluster,
+      minLeaseTtlSeconds: options.minLeaseTtlSeconds,
+      onCompact: (revision) => this.#compact(revision),
+    });
+  }
+
+  get currentRevision(): number {
+    return this.#store.currentRevision;
+  }
+
+  /** -1 when never compacted. */
+  get compactRevision(): number {
+    return this.#store.compactRevision;
+  }
+
+  /** While false, events carry no previous values and each change of a live key costs one read less. */
+  get wantPrevValues(): boolean {
+    return this.#store.wantPrevValues;
+  }
+
+  set wantPrevValues(wanted: boolean) {
+    this.#store.wantPrevValues = wanted;
+  }
+
+  apply(command: Command): ApplyOutcome {
+    const refusal = alarmRefusal(command, this.#cluster);
+    if (refusal) return { revision: this.currentRevision, events: [], error: refusal };
+    const before = this.currentRevision;
+    const fits = this.quotaAllows(command);
+    try {
+      const { result, events } = this.#applier.run(command);
+      const revision = this.currentRevision;
+      assert(revision === before + (events.length > 0 ? 1 : 0), () => `revision ${before} -> ${revision}`);
+      if (revision !== before) this.#metaChanged = true;
+      this.#bytesSince += commandCost(command);
+      return fits ? { revision, events, result } : { revision, events, error: new KvError('NO_SPACE') };
+    } catch (thrown) {
+      if (!(thrown instanceof KvError)) throw thrown;
+      return { revision: this.currentRevision, events: [], error: thrown };
+    }
+  }
+
+  /**
+   * False when the command would take the store over its quota: whoever takes requests in then raises the NOSPACE
+   * alarm and refuses. Always true of commands that a full store takes.
+   */
+  quotaAllows(command: Command): boolean {
+    if (this.#quotaBytes === 0) return true;
+    const cost = commandCost(command);
+    return cost === 0 || this.#bytesInUse + this.#bytesSince + cost < this.#quotaBytes;
+  }
+
+  /** Throws `COMPACTED` or `FUTURE_REVISION`. */
+  range(request: RangeRequest): RangeResult {
+    const { currentRevision } = this;
+    const asked = request.revision ?? 0;
+    if (asked > 0) this.#store.checkReadable(asked);
+    return readRange(this.#store, request, asked > 0 ? asked : currentRevision, currentRevision);
+  }
+
+  /** A transaction that can change nothing, read in place. Throws `COMPACTED` or `FUTURE_REVISION`. */
+  readTxn(request: TxnRequest): TxnResult {
+    assert(isReadOnlyTxn(request), 'a transaction that writes has to be applied');
+    return runTxn(this.#store, new RevisionWriter(this.#store), request);
+  }
+
+  isReadOnlyTxn(request: TxnRequest): boolean {
+    return isReadOnlyTxn(request);
+  }
+
+  isSerializableTxn(request: TxnRequest): boolean {
+    return isSerializableTxn(request);
+  }
+
+  /**
+   * History for the watch hub: the changes in [fromRevision, toRevision], whole revisions. Throws `COMPACTED`
+   * (`extra.compactRevision`) when `fromRevision` is below the compact revision; at it is legal.
+   */
+  eventsBetween(fromRevision: number, toRevision: number, options: EventsOptions): HistorySlice {
+    return eventsBetween(this.#store, fromRevision, toRevision, options);
+  }
+
+  /** etcd's HashKV; `revision` 0 is the current one. Reads all of the data: seconds for millions of keys. */
+  hashKv(revision: number): HashKvResult {
+    return hashKv(this.#store, revision);
+  }
+
+  /** Of the whole replicated state, equal on members that have applied the same. Reads all of the data. */
+  storeHash(): number {
+    const { hash } = hashKv(this.#store, 0);
+    const meta = this.#meta();
+    const shared = encodeStoreMeta({ ...meta, finishedRevision: 0, compaction: undefined });
+    let all = hashWith(hash, [[STORE_META_KEY, shared]]);
+    for (const table of ['leases', 'members', 'alarms', 'auth'] as const) {
+      all = hashWith(all, this.#engine.iterate(table));
+    }
+    return all;
+  }
+
+  /** True while a compaction has records left to remove. */
+  get compactionPending(): boolean {
+    return this.#compactor.pending;
+  }
+
+  /** One slice of removal; true when nothing is left. `flushMeta` and a commit must follow, as after `apply`. */
+  compactStep(): boolean {
+    if (this.#compactor.pending) this.#metaChanged = true;
+    return this.#compactor.step();
+  }
+
+  /** Writes the revisions to `meta` if they changed. To be called before each `engine.commit`. */
+  flushMeta(): void {
+    if (this.#metaChanged) {
+      this.#engine.put('meta', STORE_META_KEY, encodeStoreMeta(this.#meta()));
+      this.#metaChanged = false;
+    }
+    if (this.#quotaBytes === 0) return;
+    this.#bytesInUse = this.#engine.size().inUse;
+    this.#bytesSince = 0;
+  }
+
+  /** Ordered by member, then by kind. */
+  alarms(): readonly Alarm[] {
+    return this.#cluster.alarms();
+  }
+
+  /** Ascending by id, without removed ones. */
+  members(): readonly MemberInfo[] {
+    return this.#cluster.members();
+  }
+
+  /** Adds or replaces a member, when a configuration entry is applied. */
+  setMember(member: MemberInfo): void {
+    this.#cluster.setMember(member);
+  }
+
+  removeMember(id: bigint): void {
+    this.#cluster.removeMember(id);
+  }
+
+  /** True of an id that was a member once: it must never be one again. */
+  isRemovedMember(id: bigint): boolean {
+    return this.#cluster.isRemoved(id);
+  }
+
+  /** Bytes on disk and in use. */
+  size(): { readonly total: number; readonly inUse: number } {
+    return this.#engine.size();
+  }
+
+  #compact(revision: number): void {
+    this.#store.compactRevision = revision;
+    this.#compactor.schedule(revision);
+    this.#metaChanged = true;
+  }
+
+  #meta(): StoreMeta {
+    return {
+      currentRevision: this.currentRevision,
+      compactRevision: this.compactRevision,
+      finishedRevision: this.#compactor.finishedRevision,
+      compaction: this.#compactor.state,
+    };
+  }
+}
+
+function readMeta(engine: Engine): StoreMeta {
+  const record = engine.get('meta', STORE_META_KEY);
+  if (record !== undefined) return decodeStoreMeta(record);
+  return {
+    currentRevision: FIRST_REVISION,
+    compactRevision: NEVER_COMPACTED,
+    finishedRevision: NEVER_COMPACTED,
+    compaction: undefined,
+  };
+}
