@@ -36,6 +36,12 @@ export type GatewayLimits = {
   /** Entries on a page: at most and when it does not say. */
   readonly pageItems: number;
   readonly pageItemsDefault: number;
+  /** Bytes of keys and values on a page, about: one that is reached ends the page. */
+  readonly pageBytes: number;
+  /** Bytes of keys and values read in one call while a page or a snapshot is put together, about. */
+  readonly sliceBytes: number;
+  /** Keys in the first such call, before it is known how large they are. */
+  readonly sliceItemsFirst: number;
   /** Keys read in one turn while a page, a snapshot or a `delimiter` listing is put together. */
   readonly scanItems: number;
   /** Keys one `delimiter`, `services` or selection request may go through before it is refused. */
@@ -57,6 +63,12 @@ export type GatewayLimits = {
   readonly instanceTtlSeconds: number;
   readonly instanceTtlMinSeconds: number;
   readonly instanceTtlMaxSeconds: number;
+  /** Attempts of a compare-and-set before a conflict is reported. */
+  readonly casAttempts: number;
+  /** Revisions behind which a `coalesce: key` subscription gets a snapshot instead of history. */
+  readonly replayRevisions: number;
+  /** Times that one snapshot is begun again when compaction overtakes it. */
+  readonly snapshotAttempts: number;
   /** Milliseconds between two looks at the cluster's state while somebody watches it. */
   readonly clusterPollMs: number;
 };
@@ -77,12 +89,15 @@ export const DEFAULT_LIMITS: GatewayLimits = {
   frameBytes: 64 * KIB,
   outFrameBytes: 256 * KIB,
   subscriptionsPerSocket: 256,
-  credit: 65_536,
+  credit: 4096,
   creditDefault: 256,
   bufferedBytes: 1 * MIB,
   pendingFrames: 256,
   pageItems: 1000,
   pageItemsDefault: 1000,
+  pageBytes: 8 * MIB,
+  sliceBytes: 1 * MIB,
+  sliceItemsFirst: 64,
   scanItems: 1000,
   scanItemsTotal: 100_000,
   txnOps: 128,
@@ -95,6 +110,9 @@ export const DEFAULT_LIMITS: GatewayLimits = {
   instanceTtlSeconds: 15,
   instanceTtlMinSeconds: 2,
   instanceTtlMaxSeconds: 86_400,
+  casAttempts: 8,
+  replayRevisions: 10_000,
+  snapshotAttempts: 5,
   clusterPollMs: 1000,
 };
 
@@ -116,6 +134,8 @@ export function gatewayLimits(overrides: Partial<GatewayLimits> = {}): GatewayLi
   atMost('keyBytes', 'valueBytes');
   atMost('creditDefault', 'credit');
   atMost('pageItemsDefault', 'pageItems');
+  atMost('sliceBytes', 'pageBytes');
+  atMost('sliceItemsFirst', 'scanItems');
   atMost('scanItems', 'scanItemsTotal');
   atMost('deadlineMs', 'deadlineMaxMs');
   atMost('instanceTtlMinSeconds', 'instanceTtlSeconds');
