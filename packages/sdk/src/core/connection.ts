@@ -15,7 +15,8 @@ export type Verdict = 'ok' | 'again' | 'done' | { readonly violation: string };
 
 /** One subscription as the connection sees it. It may be subscribed again and again, on one socket after another. */
 export interface Subscriber {
-  subscribe(id: string, epoch: string): SubFrame;
+  /** The frame to begin with; `undefined` to wait for `Attachment.subscribe`. */
+  subscribe(id: string, epoch: string): SubFrame | undefined;
   receive(frame: NamedFrame): Verdict;
   bookmark(rev: number): void;
   /** The socket is gone; `subscribe` follows when there is another. */
@@ -25,6 +26,8 @@ export interface Subscriber {
 export type Attachment = {
   /** Sends a frame of this subscription. Without a socket it is dropped: the next `subscribe` says it all. */
   send(frame: ClientFrame): void;
+  /** Subscribes now if there is a socket, unless that is done or will be. */
+  subscribe(): void;
   close(): void;
 };
 
@@ -107,6 +110,11 @@ export class Connection {
     else if (this.#state.kind === 'idle') this.#dial();
     return {
       send: (frame) => this.#slots.get(subscriber)?.id !== undefined && this.#liveLink()?.send(frame),
+      subscribe: () => {
+        const slot = this.#slots.get(subscriber);
+        const live = this.#liveLink();
+        if (live && slot?.id === undefined && !slot?.timer) this.#subscribe(subscriber, live);
+      },
       close: () => this.#detach(subscriber),
     };
   }
@@ -193,9 +201,12 @@ export class Connection {
     if (!slot || !link.welcome) return;
     if (slot.timer) this.#options.clock.cancel(slot.timer);
     slot.timer = undefined;
-    slot.id = `s${++this.#nextId}`;
-    this.#byId.set(slot.id, subscriber);
-    link.send(subscriber.subscribe(slot.id, link.welcome.epoch));
+    const id = `s${++this.#nextId}`;
+    const frame = subscriber.subscribe(id, link.welcome.epoch);
+    if (!frame) return;
+    slot.id = id;
+    this.#byId.set(id, subscriber);
+    link.send(frame);
   }
 
   #onFrame(link: SocketLink, frame: ServerFrame): void {
@@ -241,6 +252,7 @@ export class Connection {
     const { clock, prng } = this.#options;
     this.#byId.delete(id);
     slot.id = undefined;
+    this.#liveLink()?.send({ t: 'unsub', id });
     const delayMs = backoffDelayMs(SUBSCRIBE_BACKOFF, slot.attempts++, prng);
     slot.timer = clock.schedule(delayMs, () => {
       const link = this.#liveLink();

@@ -31,7 +31,7 @@ export class Subscription<I, E> implements Subscriber {
   readonly #handlers: SubscriptionHandlers<I>;
   readonly #clock: Clock;
   readonly #attachment: Attachment;
-  #ack: { rev: number; credit: number } | undefined;
+  #ack: { at: Position; credit: number } | undefined;
   #closed = false;
 
   constructor(options: SubscriptionOptions<I, E>, handlers: SubscriptionHandlers<I>) {
@@ -60,17 +60,18 @@ export class Subscription<I, E> implements Subscriber {
   /** Acknowledgements of one turn go out as one frame. */
   consumed(batch: SessionBatch<I>): void {
     if (this.#ack) {
-      this.#ack.rev = batch.at.rev;
+      this.#ack.at = batch.at;
       this.#ack.credit += batch.credit;
       return;
     }
-    this.#ack = { rev: batch.at.rev, credit: batch.credit };
+    this.#ack = { at: batch.at, credit: batch.credit };
     this.#clock.defer(() => {
       const ack = this.#ack;
       this.#ack = undefined;
       if (this.#closed || !ack) return;
-      const frame = this.#session.consumed(ack.rev, ack.credit);
+      const frame = this.#session.consumed(ack.at, ack.credit);
       if (frame) this.#attachment.send(frame);
+      else if (this.#session.status.state === 'detached' && !this.#session.full) this.#attachment.subscribe();
     });
   }
 
@@ -81,7 +82,8 @@ export class Subscription<I, E> implements Subscriber {
     this.#attachment.close();
   }
 
-  subscribe(id: string, epoch: string): SubFrame {
+  subscribe(id: string, epoch: string): SubFrame | undefined {
+    if (this.#session.full) return undefined;
     const frame = this.#session.subscribe(id, epoch);
     this.#handlers.onStatus(this.#session.status, undefined);
     return frame;

@@ -1,3 +1,4 @@
+import { assert } from '@muster/base';
 import type { ClientFrame, Problem, ServerFrame, SubFrame, WatchSelection } from '@muster/contract';
 import { type Cursor, cursorOf, type Position } from './cursor.ts';
 import { MusterError } from './errors.ts';
@@ -44,7 +45,7 @@ export type SessionBatch<I> = {
   readonly changes: readonly SessionChange<I>[];
   /** With this the consumer is level with the store: the end of a snapshot or repair. */
   readonly synced: boolean;
-  /** Revisions that it takes of the window until it is consumed. */
+  /** What it takes of the window until it is consumed. */
   readonly credit: number;
 };
 
@@ -117,7 +118,7 @@ export class WatchSession<I, E> {
   /** `known` holds all of the selection, not only what changed since the start. */
   #complete = false;
   #everSynced = false;
-  /** Revisions handed out and not yet consumed, and those of them that an earlier socket brought. */
+  /** Batches handed out and not yet consumed, and those of them that the server does not count any more. */
   #outstanding = 0;
   #carried = 0;
   #parts: { readonly rev: number; readonly of: number; next: number; readonly events: E[] } | undefined;
@@ -130,6 +131,11 @@ export class WatchSession<I, E> {
   /** The last position wholly received, delivered to the consumer or waiting in its queue. */
   get received(): Cursor | undefined {
     return this.#received && cursorOf(this.#received);
+  }
+
+  /** So much waits for the consumer that nothing more may be asked for: `subscribe` must wait until this is false. */
+  get full(): boolean {
+    return this.#outstanding >= this.#options.credit;
   }
 
   get size(): number {
@@ -150,6 +156,7 @@ export class WatchSession<I, E> {
 
   /** Begins on a socket. Whatever was half received on an earlier one is forgotten. */
   subscribe(id: string, epoch: string): SubFrame {
+    assert(!this.full, 'a full session subscribes');
     this.#parts = undefined;
     this.#carried = this.#outstanding;
     this.#phase = { kind: 'subscribing', id, epoch };
@@ -174,16 +181,17 @@ export class WatchSession<I, E> {
   }
 
   /**
-   * The consumer is done with everything up to `rev`, `credit` revisions since the last call. Returns the frame that
-   * opens the window again, if there is a socket for it.
+   * The consumer is done with everything up to `at`, `credit` revisions since the last call. Returns the frame that
+   * opens the window again, if there is a socket for it. A revision of another epoch acknowledges nothing of this one.
    */
-  consumed(rev: number, credit: number): ClientFrame | undefined {
+  consumed(at: Position, credit: number): ClientFrame | undefined {
     this.#outstanding = Math.max(0, this.#outstanding - credit);
     const widened = this.#carried > 0;
     this.#carried = Math.max(0, this.#carried - credit);
     const phase = this.#phase;
     if (phase.kind !== 'live' && phase.kind !== 'snapshot') return undefined;
     if (phase.kind === 'live') phase.lagging = false;
+    const rev = at.epoch === phase.epoch ? at.rev : 0;
     return { t: 'ack', id: phase.id, rev, ...(widened && { credit: this.#window() }) };
   }
 
@@ -241,6 +249,8 @@ export class WatchSession<I, E> {
 
   #onGap(phase: Attached<I>): SessionOutput<I>[] {
     this.#parts = undefined;
+    // The server forgets what it has sent before a gap, so its whole window is open again.
+    this.#carried = this.#outstanding;
     this.#phase = { kind: 'snapshot', id: phase.id, epoch: phase.epoch, rev: undefined, items: new Map() };
     return [{ type: 'status', status: this.status }];
   }
@@ -255,6 +265,7 @@ export class WatchSession<I, E> {
     if (received && received.epoch === phase.epoch && rev < received.rev) {
       return violation(`snapshot at revision ${rev}, behind ${received.rev} seen before`);
     }
+    if (this.#overflows()) return this.#tooSlow();
     const changes = this.#diff(phase.items, phase.epoch);
     const at = { epoch: phase.epoch, rev };
     this.#received = at;
@@ -262,7 +273,7 @@ export class WatchSession<I, E> {
     this.#everSynced = true;
     this.#phase = { kind: 'live', id: phase.id, epoch: phase.epoch, lagging: false };
     return [
-      { type: 'batch', batch: { at, changes, synced: true, credit: 0 } },
+      { type: 'batch', batch: { at, changes, synced: true, credit: 1 } },
       { type: 'status', status: this.status },
     ];
   }
@@ -304,17 +315,33 @@ export class WatchSession<I, E> {
     if (whole === 'more') return [];
     const received = this.#received;
     const again = received !== undefined && received.epoch === phase.epoch && rev <= received.rev;
+    // Nothing new, but consuming it acknowledges it.
+    if (again) return [{ type: 'batch', batch: { at: received, changes: [], synced: false, credit: 0 } }];
+    if (this.#overflows()) return this.#tooSlow();
     const at = { epoch: phase.epoch, rev };
-    if (++this.#outstanding > this.#options.credit + 1)
-      return violation(`sent more than the credit of ${this.#options.credit}`);
     const changes: SessionChange<I>[] = [];
-    for (const event of again ? [] : whole) {
+    for (const event of whole) {
       const change = this.#apply(this.#options.shape.event(event), rev);
       if (change) changes.push(change);
     }
-    if (!again) this.#received = at;
-    const batch = { at: this.#received ?? at, changes, synced: false, credit: 1 };
-    return [{ type: 'batch', batch }];
+    this.#received = at;
+    return [{ type: 'batch', batch: { at, changes, synced: false, credit: 1 } }];
+  }
+
+  /**
+   * What waits for the consumer is bounded even where the window is not: a server may repair gaps again and again while
+   * nobody takes anything. Returns whether one more batch is too many, and counts it if not.
+   */
+  #overflows(): boolean {
+    if (this.#outstanding >= 2 * this.#options.credit + 2) return true;
+    this.#outstanding++;
+    return false;
+  }
+
+  #tooSlow(): SessionOutput<I>[] {
+    this.detach();
+    const text = 'more waits for the consumer than was asked for: going on when it has caught up';
+    return [{ type: 'resubscribe', error: new MusterError('RATE_LIMITED', text, { retryable: true }) }];
   }
 
   #collect(
