@@ -191,7 +191,10 @@ export class WalWriter implements Wal {
       dones.push(work.done);
       work.done = undefined;
     }
-    if (dones.length > 0) this.#fs.defer(() => dones.forEach((done) => done()));
+    if (dones.length > 0)
+      this.#fs.defer(() => {
+        for (const done of dones) done();
+      });
     this.#idle();
   }
 

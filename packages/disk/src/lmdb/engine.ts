@@ -1,0 +1,95 @@
+import { assert } from '@muster/base';
+import type { Bounds, Engine, Entry, Table } from '@muster/kv';
+import { deleteLong, getLong, isLong, iterateWithLong, putLong } from './long-keys.ts';
+import { type Environment, openEnvironment, tableNumber } from './schema.ts';
+import { Store, type StoreOptions } from './store.ts';
+
+export const DATA_FILE = 'data.mdb';
+
+export type OpenEngineOptions = StoreOptions & {
+  /** How large the data file may grow, in bytes; it reserves address space only. */
+  readonly mapBytes?: number;
+};
+
+/** Engine on LMDB: see `Engine` in @muster/kv. Writes become durable in the background. */
+export class LmdbEngine implements Engine {
+  readonly directory: string;
+  readonly #options: OpenEngineOptions;
+  readonly #store: Store;
+
+  constructor(directory: string, options: OpenEngineOptions = {}) {
+    this.directory = directory;
+    this.#options = options;
+    this.#store = new Store(openEnvironment(`${directory}/${DATA_FILE}`, options.mapBytes), options);
+  }
+
+  get flushedTag(): number {
+    return this.#store.flushedTag;
+  }
+
+  get pendingBytes(): number {
+    return this.#store.pendingBytes;
+  }
+
+  get(table: Table, key: Uint8Array): Uint8Array | undefined {
+    const number = tableNumber(table);
+    return isLong(key) ? getLong(this.#store, number, key) : this.#store.get(number, key);
+  }
+
+  put(table: Table, key: Uint8Array, value: Uint8Array): void {
+    assert(key.length > 0, 'an empty key');
+    const number = tableNumber(table);
+    if (isLong(key)) putLong(this.#store, number, key, value);
+    else this.#store.put(number, key, value);
+  }
+
+  delete(table: Table, key: Uint8Array): void {
+    assert(key.length > 0, 'an empty key');
+    const number = tableNumber(table);
+    if (isLong(key)) deleteLong(this.#store, number, key);
+    else this.#store.delete(number, key);
+  }
+
+  iterate(table: Table, bounds: Bounds = {}): Iterable<Entry> {
+    return iterateWithLong(this.#store, tableNumber(table), bounds);
+  }
+
+  commit(tag: number): void {
+    this.#store.commit(tag);
+  }
+
+  flush(done: (error?: Error) => void): void {
+    this.#store.flush(done);
+  }
+
+  /** `total` is the file's size, `inUse` what its tables fill; both as of the newest background commit. */
+  size(): { readonly total: number; readonly inUse: number } {
+    return this.#store.size();
+  }
+
+  /** Flushes sealed units and closes. Nothing may use the engine afterwards. */
+  close(): Promise<void> {
+    return this.#store.close();
+  }
+
+  /** For the snapshot store: stops commits to the file until `resume`. */
+  hold(done: () => void): void {
+    this.#store.hold(done);
+  }
+
+  /** For the snapshot store: ends `hold`. With a path, the file there has become the data file and is opened. */
+  resume(replaced: boolean): Environment | undefined {
+    if (!replaced) return this.#store.resume();
+    return this.#store.resume(openEnvironment(this.#store.environment.path, this.#options.mapBytes));
+  }
+
+  /** For the snapshot store: what is flushed. */
+  get environment(): Environment {
+    return this.#store.environment;
+  }
+}
+
+/** Opens the engine in `directory`, creating it when there is none. Reads nothing but what says where it stands. */
+export function openEngine(directory: string, options: OpenEngineOptions = {}): LmdbEngine {
+  return new LmdbEngine(directory, options);
+}
