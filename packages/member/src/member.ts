@@ -404,6 +404,7 @@ export class Member {
     });
     if (before.leader !== NONE) this.#proposer.noteLeaderLoss();
     if (soft.leader !== NONE) this.#leaderChanges++;
+    this.#proposer.retryUnsent();
     this.#reads.restartRounds();
     this.#link.onLeaderChange();
     for (const listener of [...this.#onLeader]) listener();
@@ -500,6 +501,7 @@ export class Member {
       this.#lastTickMs = now;
       this.#raft.tick();
       this.#proposer.expire(now);
+      this.#proposer.retryUnsent();
       this.#reads.sweep(now);
       this.#link.sweep(now);
       this.#lessor.tick(since);

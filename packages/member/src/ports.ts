@@ -65,7 +65,10 @@ export interface PeerTransport {
   onEvent(handler: (event: PeerEvent) => void): void;
   /** Connects to these and no others. Ids map to peer URLs. */
   setPeers(peers: ReadonlyMap<NodeId, readonly string[]>): void;
-  /** Queues one message. False when the peer's queue is full or it is not connected: the message is dropped. */
+  /**
+   * Queues one message. False when the peer's queue is full or it is not connected: the message is dropped. One that
+   * was taken arrives once or not at all, in order on its connection: never twice, also not after a reconnect.
+   */
   send(to: NodeId, message: PeerMessage): boolean;
   /** Streams a snapshot with the raft message that announces it; `done` says whether it arrived whole. */
   sendSnapshot(

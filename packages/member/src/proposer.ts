@@ -18,6 +18,7 @@ export class Proposer {
   readonly #limits: MemberLimits;
   readonly #pending: PendingWrites;
   #queue: PendingWrite[] = [];
+  #unsent: PendingWrite[] = [];
   #sequence: number;
   failed = 0;
 
@@ -80,9 +81,19 @@ export class Proposer {
     for (const write of this.#pending.lostBefore(term)) this.#requeue(write);
   }
 
-  /** A forwarded proposal never left this member. */
+  /** A forwarded proposal never left this member: it waits for `retryUnsent`. */
   onUnsent(entries: readonly { readonly data: Uint8Array }[]): void {
-    for (const write of this.#pending.withData(entries)) this.#requeue(write);
+    for (const write of this.#pending.withData(entries)) {
+      write.proposedInTerm = 0;
+      this.#unsent.push(write);
+    }
+  }
+
+  /** At the next tick or with another leader, not at once: the way to the leader is closed or full. */
+  retryUnsent(): void {
+    if (this.#unsent.length === 0) return;
+    this.#queue.push(...this.#unsent);
+    this.#unsent = [];
   }
 
   noteLeaderLoss(): void {
@@ -100,6 +111,7 @@ export class Proposer {
 
   failAll(error: KvError): void {
     this.#queue = [];
+    this.#unsent = [];
     this.#pending.failAll(error);
   }
 

@@ -185,7 +185,10 @@ export class SimNetwork {
 
   carry(from: NodeId, to: NodeId, event: PeerEvent): boolean {
     if (!this.#members.has(to)) return false;
-    const copies = this.#prng.chance(this.options.duplicate) ? 2 : 1;
+    // Forwarded proposals are not: the port promises that nothing arrives twice, and they alone count on it.
+    const isProposal =
+      event.type === 'message' && event.message.type === 'raft' && event.message.message.type === 'propose';
+    const copies = !isProposal && this.#prng.chance(this.options.duplicate) ? 2 : 1;
     for (let i = 0; i < copies; i++) {
       if (this.#prng.chance(this.options.loss)) continue;
       const delay = this.options.delayMs * (0.5 + this.#prng.float());
