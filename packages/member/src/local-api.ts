@@ -228,7 +228,36 @@ export class LocalApi implements EtcdApi {
     });
   }
 
-  #write<T extends ApplyResult['type']>(command: Command, options: CallOptions, type: T): Promise<Result<T>> {
+  async #write<T extends ApplyResult['type']>(
+    command: Command,
+    options: CallOptions,
+    type: T,
+  ): Promise<Result<T>> {
+    if (!this.#member.machine.quotaAllows(command)) await this.#refuseForSpace(options);
+    return this.#replicate(command, options, type);
+  }
+
+  /** etcd's rule: whoever meets the quota raises the alarm for itself, and the alarm stops writes everywhere. */
+  async #refuseForSpace(options: CallOptions): Promise<never> {
+    const memberId = this.#member.id;
+    const raised = this.#member.machine
+      .alarms()
+      .some((a) => a.memberId === memberId && a.alarm === 'nospace');
+    if (!raised) {
+      await this.#replicate(
+        { type: 'alarm', action: 'activate', memberId, alarm: 'nospace' },
+        options,
+        'alarm',
+      );
+    }
+    throw new KvError('NO_SPACE');
+  }
+
+  #replicate<T extends ApplyResult['type']>(
+    command: Command,
+    options: CallOptions,
+    type: T,
+  ): Promise<Result<T>> {
     return new Promise((resolve, reject) => {
       const stop = onAbort(options.signal, reject);
       this.#member.submit(command, options.timeoutMs, (outcome, error) => {

@@ -600,13 +600,13 @@ export class Member {
   #openMachine(): StateMachine {
     return new StateMachine(this.#options.engine, {
       minLeaseTtlSeconds: Math.ceil((1.5 * this.#options.electionMs) / 1000),
-      maxTxnOps: this.limits.txnOpsMax,
       quotaBytes: this.#options.quotaBytes,
     });
   }
 
   #makeHub(): WatchHub {
     const machine = () => this.#machine;
+    const { watchProgressMs } = this.#options;
     return new WatchHub({
       source: {
         get currentRevision() {
@@ -619,6 +619,8 @@ export class Member {
       },
       clock: this.#clock,
       header: (revision) => this.header(revision),
+      prng: this.#options.prng,
+      ...(watchProgressMs === undefined ? {} : { limits: { progressIntervalMs: watchProgressMs } }),
     });
   }
 
