@@ -54,7 +54,7 @@ export type V1 = {
    * Sends `goaway` to all sockets and ends all streams, spread over `withinMs`; resolves when all are closed. New ones
    * are refused from then on, plain requests are not.
    */
-  drain(reason: GoawayReason, withinMs?: number): Promise<void>;
+  drain(reason?: GoawayReason, withinMs?: number): Promise<void>;
 };
 
 export function createV1(deps: V1Deps): V1 {
@@ -80,7 +80,7 @@ export function createV1(deps: V1Deps): V1 {
     ],
     document,
     stats: () => ({ sockets: watch.sockets, streams: context.streams }),
-    drain: (reason, withinMs) => watch.drain(reason, withinMs),
+    drain: (reason = 'shutdown', withinMs) => watch.drain(reason, withinMs),
   };
 }
 
