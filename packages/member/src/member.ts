@@ -1,13 +1,6 @@
 import { assert, type Clock, type Prng, type Timer } from '@muster/base';
 import { KvError } from '@muster/contract';
-import {
-  type ApplyOutcome,
-  type Command,
-  type Engine,
-  type ResponseHeader,
-  StateMachine,
-  WatchHub,
-} from '@muster/kv';
+import type { ApplyOutcome, Command, Engine, ResponseHeader, StateMachine, WatchHub } from '@muster/kv';
 import {
   decodeConfChange,
   type MemoryLog,
@@ -19,6 +12,7 @@ import {
   type SoftState,
 } from '@muster/raft';
 import { ApplyLoop, outcomeError } from './apply-loop.ts';
+import { HandOver } from './hand-over.ts';
 import { LeaderAnswers } from './leader-answers.ts';
 import type { LeaderAnswer, LeaderCall } from './leader-calls.ts';
 import { LeaderLink } from './leader-link.ts';
@@ -33,6 +27,7 @@ import { Publisher } from './publisher.ts';
 import { openRaftState, type RaftStart } from './raft-state.ts';
 import { ReadBarrier } from './read-barrier.ts';
 import { Snapshotter } from './snapshotter.ts';
+import { makeHub, openMachine } from './state.ts';
 
 /**
  * One cluster member: drives raft and the replicated state over its ports. Everything happens in one loop, the pump:
@@ -60,6 +55,7 @@ export class Member {
   readonly #publisher: Publisher;
   readonly #snapshotter: Snapshotter;
   readonly #keeper: LogKeeper;
+  readonly #handOver: HandOver;
   #machine: StateMachine;
   #soft: SoftState;
   #received = new Map<number, string>();
@@ -73,7 +69,6 @@ export class Member {
   #committed = 0;
   #appliedCommands = 0;
   #onCompacted: (() => void)[] = [];
-  readonly #onLeader = new Set<() => void>();
 
   constructor(options: MemberOptions) {
     this.#options = options;
@@ -82,7 +77,7 @@ export class Member {
     this.limits = checkLimits({ ...DEFAULT_LIMITS, ...options.limits });
     this.requestTimeoutMs = 5000 + 2 * options.electionMs;
     this.#clock = options.clock;
-    this.#machine = this.#openMachine();
+    this.#machine = openMachine(this.#options);
     const start = openRaftState(options, this.#machine);
     this.#memoryLog = start.log;
     this.#startOver = start.resetLog ? start : undefined;
@@ -97,8 +92,16 @@ export class Member {
       prng: options.prng,
       snapshotMeta: () => this.#applyLoop.meta,
     });
+    this.#handOver = new HandOver({
+      raft: this.#raft,
+      clock: options.clock,
+      connected: (peer) => this.connectedForMs(peer) !== undefined,
+    });
     this.#soft = { role: 'follower', leader: NONE, term: start.hardState.term };
-    this.hub = this.#makeHub();
+    this.hub = makeHub(options, {
+      machine: () => this.#machine,
+      header: (revision) => this.header(revision),
+    });
     this.#proposer = new Proposer({
       raft: this.#raft,
       clock: options.clock,
@@ -229,7 +232,7 @@ export class Member {
    */
   stop(done: () => void): void {
     if (this.#state !== 'running') return done();
-    this.#handOver(() => {
+    this.handOver(() => {
       this.#state = 'stopping';
       const stopped = new KvError('STOPPED');
       this.hub.closeAll('STOPPED');
@@ -282,19 +285,16 @@ export class Member {
 
   /** Hands leadership to `target`; `done` says whether it leads now. Only on the leader. */
   transferLeadership(target: NodeId, timeoutMs: number, done: (leads: boolean) => void): void {
-    if (this.#soft.leader === target) return done(true);
-    const finish = (leads: boolean) => {
-      this.#onLeader.delete(check);
-      this.#clock.cancel(timer);
-      done(leads);
-    };
-    const check = () => {
-      if (this.#soft.leader !== NONE && this.#soft.leader !== this.id) finish(this.#soft.leader === target);
-    };
-    const timer = this.#clock.schedule(timeoutMs, () => finish(false));
-    this.#onLeader.add(check);
-    this.#raft.transferLeadership(target);
+    this.#handOver.transfer(target, timeoutMs, done);
     this.#wake();
+  }
+
+  /** Makes another voter lead, if this member does and there is one; `done` comes when it does, or after a time. */
+  handOver(done: () => void): void {
+    const target = this.isLeader ? this.#handOver.successor() : undefined;
+    if (target === undefined) return done();
+    this.#options.log('info', 'handing leadership over', { to: target.toString(16) });
+    this.transferLeadership(target, this.#options.electionMs, () => done());
   }
 
   // --- the pump ---
@@ -407,7 +407,7 @@ export class Member {
     this.#proposer.retryUnsent();
     this.#reads.restartRounds();
     this.#link.onLeaderChange();
-    for (const listener of [...this.#onLeader]) listener();
+    this.#handOver.onLeaderChange();
     this.#wake();
   }
 
@@ -469,7 +469,7 @@ export class Member {
     this.#persister.whenIdle(() =>
       this.#options.snapshots.install(name, (error) => {
         if (error) return this.#options.onFatal(error);
-        this.#machine = this.#openMachine();
+        this.#machine = openMachine(this.#options);
         this.#applyLoop.restart(this.#machine, meta);
         this.#memoryLog.reset(meta.index, meta.term);
         this.#proposer.forbidRetry();
@@ -526,25 +526,6 @@ export class Member {
     return Math.min(askedMs ?? this.requestTimeoutMs, this.requestTimeoutMs);
   }
 
-  #handOver(done: () => void): void {
-    const target = this.isLeader ? this.#successor() : undefined;
-    if (target === undefined) return done();
-    this.#options.log('info', 'handing leadership over', { to: target.toString(16) });
-    this.transferLeadership(target, this.#options.electionMs, () => done());
-  }
-
-  /** The voter that is furthest along among those connected. */
-  #successor(): NodeId | undefined {
-    const { peers, confState } = this.#raft.status();
-    let best: { id: NodeId; match: number } | undefined;
-    for (const peer of peers) {
-      if (peer.id === this.id || !confState.voters.includes(peer.id)) continue;
-      if (this.connectedForMs(peer.id) === undefined) continue;
-      if (!best || peer.match > best.match) best = { id: peer.id, match: peer.match };
-    }
-    return best?.id;
-  }
-
   #setPeers(): void {
     const peers = new Map<NodeId, readonly string[]>();
     for (const member of this.#machine.members()) {
@@ -594,33 +575,6 @@ export class Member {
         this.#raft.reportSnapshot(to, ok);
         this.#wake();
       },
-    });
-  }
-
-  #openMachine(): StateMachine {
-    return new StateMachine(this.#options.engine, {
-      minLeaseTtlSeconds: Math.ceil((1.5 * this.#options.electionMs) / 1000),
-      quotaBytes: this.#options.quotaBytes,
-    });
-  }
-
-  #makeHub(): WatchHub {
-    const machine = () => this.#machine;
-    const { watchProgressMs } = this.#options;
-    return new WatchHub({
-      source: {
-        get currentRevision() {
-          return machine().currentRevision;
-        },
-        get compactRevision() {
-          return machine().compactRevision;
-        },
-        eventsBetween: (from, to, options) => machine().eventsBetween(from, to, options),
-      },
-      clock: this.#clock,
-      header: (revision) => this.header(revision),
-      prng: this.#options.prng,
-      ...(watchProgressMs === undefined ? {} : { limits: { progressIntervalMs: watchProgressMs } }),
     });
   }
 
