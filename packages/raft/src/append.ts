@@ -60,7 +60,7 @@ export function sendSnapshot(s: RaftState, pr: Progress): void {
 /** A follower takes entries, or says where its log may agree with the leader's. */
 export function acceptAppend(s: RaftState, m: Append): void {
   const { log } = s;
-  if (s.conf.voters.length === 0) {
+  if (s.conf.voters.length === 0 && log.pendingSnapshot === undefined) {
     // The first members were configured before entry 1, so the log alone cannot tell a new one who they are.
     rejectAppend(s, m);
     return;
@@ -98,7 +98,6 @@ export function acceptSnapshot(s: RaftState, m: Snapshot): void {
     return;
   }
   log.restore(snapshot);
-  s.setConf(snapshot.confState);
   acknowledge(s, m, snapshot.index);
 }
 

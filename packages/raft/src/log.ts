@@ -173,13 +173,15 @@ export class RaftLog {
     return this.#unstable.handOut(number);
   }
 
-  persisted(number: number): void {
+  /** Returns the snapshot that is installed by now, if any is. */
+  persisted(number: number): SnapshotMeta | undefined {
     const installed = this.#unstable.persisted(number);
-    if (!installed) return;
+    if (!installed) return undefined;
     this.#batches = [];
     this.#applyingBytes = 0;
     this.#applying = installed.index;
     this.#applied = installed.index;
+    return installed;
   }
 
   get hasCommittedToHandOut(): boolean {

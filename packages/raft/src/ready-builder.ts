@@ -74,7 +74,9 @@ export class ReadyBuilder {
     while (this.#underWay.length > 0 && (this.#underWay[0] as { number: number }).number <= number) {
       this.#s.durable = (this.#underWay.shift() as { hardState: HardState }).hardState;
     }
-    this.#s.log.persisted(number);
+    const installed = this.#s.log.persisted(number);
+    // Not before: until then the driver may still apply what was committed earlier, by the old configuration.
+    if (installed) this.#s.setConf(installed.confState);
     return true;
   }
 

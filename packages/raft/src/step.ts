@@ -123,7 +123,7 @@ export function tick(s: RaftState): void {
   if (deferred && --deferred.ticksLeft < 0) s.deferredPreVote = undefined;
   s.electionElapsed++;
   if (s.electionElapsed < s.electionTimeout) return;
-  s.electionElapsed = 0;
+  // Starting over is the campaign's business: a node that may not stand must not renew the lease of a silent leader.
   campaign(s, 'preElection');
 }
 

@@ -23,6 +23,8 @@ class Run {
   readonly pool: readonly NodeId[];
   readonly mood: Mood;
   proposals = 0;
+  /** Nobody on one side hears the other. */
+  island = new Set<NodeId>();
 
   constructor(seed: string, size: number) {
     const voters = Array.from({ length: size }, (_, i) => BigInt(i + 1));
@@ -61,15 +63,20 @@ class Run {
       reorder: maybe(0.5),
       weights: [
         [deliver, 40],
+        [deliverMany, 4 + maybe(10)],
+        [turn, 5 + maybe(20)],
         [take, 25],
         [persist, 20],
         [apply, 15],
         [tick, 4 + maybe(10)],
         [propose, 2 + maybe(8)],
-        [read, maybe(4)],
+        [read, maybe(8)],
         [flushAndCompact, maybe(3)],
-        [crash, maybe(0.4)],
-        [restart, 0.7],
+        [crash, maybe(1)],
+        [restart, 1],
+        [stall, maybe(1)],
+        [partition, maybe(0.5)],
+        [unite, 0.5],
         [transfer, maybe(0.4)],
         [gone, maybe(1)],
         [changeMembers, maybe(0.8)],
@@ -85,6 +92,7 @@ const onAny = (act: (run: Run, id: NodeId) => void) => (run: Run) => {
   if (id !== undefined) act(run, id);
 };
 const take = onAny((run, id) => run.group.take(id));
+const turn = onAny((run, id) => run.group.turn(id));
 const persist = onAny((run, id) => run.group.persist(id));
 const apply = onAny((run, id) => run.group.apply(id));
 const tick = onAny((run, id) => run.group.tick(id));
@@ -110,8 +118,13 @@ function deliver(run: Run): void {
   const at = prng.chance(mood.reorder) ? prng.int(0, network.length - 1) : 0;
   const message = network[at] as Message;
   if (!prng.chance(mood.duplicate)) network.splice(at, 1);
-  if (prng.chance(mood.loss) || !group.members.get(message.to)?.node) group.lose(message);
+  const cut = run.island.has(message.from) !== run.island.has(message.to);
+  if (cut || prng.chance(mood.loss) || !group.members.get(message.to)?.node) group.lose(message);
   else group.deliver(newerSnapshot(run, message));
+}
+
+function deliverMany(run: Run): void {
+  for (let n = run.group.prng.int(2, 12); n > 0; n--) deliver(run);
 }
 
 /** The driver may send a snapshot newer than the one announced. */
@@ -120,6 +133,22 @@ function newerSnapshot({ group }: Run, message: Message): Message {
   if (message.type !== 'snapshot' || !sender?.node || !group.prng.chance(0.5)) return message;
   const newer = group.snapshotMeta(sender);
   return newer && newer.index > message.snapshot.index ? { ...message, snapshot: newer } : message;
+}
+
+/** Long enough for an election, while the others stand still: a slow process, or slow others. */
+function stall(run: Run): void {
+  const id = run.anyUp();
+  if (id === undefined) return;
+  for (let ticks = run.group.prng.int(5, 25); ticks > 0; ticks--) run.group.tick(id);
+}
+
+function partition(run: Run): void {
+  const { prng } = run.group;
+  run.island = new Set(prng.shuffle([...run.pool]).slice(0, prng.int(1, 2)));
+}
+
+function unite(run: Run): void {
+  run.island.clear();
 }
 
 function crash(run: Run): void {
@@ -162,8 +191,11 @@ function heal({ group }: Run): void {
     if (!leader) return false;
     const goal = leader.status();
     if (goal.commit !== goal.lastIndex || isJoint(goal.confState) || goal.transferee !== NONE) return false;
-    return memberIds(leader.confState).every((id) => group.member(id).applied === goal.lastIndex);
+    return memberIds(leader.confState).every(
+      (id) => group.member(id).applied === goal.lastIndex && group.node(id).leader === leader.id,
+    );
   };
+  group.settle();
   for (let round = 0; !done(); round++) {
     assert.ok(round < 400, `no progress after healing: ${describe(group)}`);
     for (const m of group.up) group.tick(m.id);
