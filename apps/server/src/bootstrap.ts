@@ -2,7 +2,7 @@
 import { createHash } from 'node:crypto';
 import { lookup } from 'node:dns/promises';
 import type { MemberInfo } from '@muster/kv';
-import { idText } from '@muster/wire';
+import { idText, peerAddressOf } from '@muster/wire';
 import { StartRefused } from './command-line.ts';
 import type { Config } from './config.ts';
 
@@ -37,6 +37,10 @@ export async function foundedCluster(config: Config): Promise<FoundedCluster> {
   }
   await checkAdvertised(config, own);
   checkDuplicates(config.initialCluster);
+  for (const url of [...config.initialCluster.values()].flat()) {
+    const address = peerAddressOf(url);
+    if (typeof address === 'string') throw new StartRefused(`error setting up initial cluster: ${address}`);
+  }
   const members = [...config.initialCluster].map(([name, peerUrls]) => ({
     id: memberIdOf(peerUrls, config.initialClusterToken),
     name,

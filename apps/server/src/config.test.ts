@@ -130,6 +130,11 @@ const REFUSED: readonly (readonly [args: string, text: string, exit: 1 | 2])[] =
     'error setting up initial cluster: URL scheme must be http, https, unix, or unixs: foo',
     1,
   ],
+  [
+    '--listen-peer-urls https://127.0.0.1:21411',
+    'cannot listen on TLS for 127.0.0.1:21411: KeyFile and CertFile are not presented',
+    1,
+  ],
   // Muster's own
   ['--max-sockets=0', 'invalid value "0" for flag -max-sockets: expected a whole number above 0', 2],
   [

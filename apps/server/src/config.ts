@@ -27,6 +27,7 @@ export type Config = {
   readonly watchProgressMs: number;
   readonly autoCompaction: AutoCompaction;
   readonly cors: readonly string[];
+  readonly allowedOrigins: readonly string[];
   readonly hostWhitelist: readonly string[];
   readonly gateway: GatewayConfig;
   readonly dashboardDir: string | undefined;
@@ -88,6 +89,7 @@ export function configOf(line: CommandLine, warnings: string[] = []): Config {
     watchProgressMs: values['watch-progress-notify-interval'],
     autoCompaction: autoCompactionOf(values['auto-compaction-mode'], values['auto-compaction-retention']),
     cors: values.cors,
+    allowedOrigins: values['allowed-origins'],
     hostWhitelist: values['host-whitelist'],
     gateway: gatewayOf(line),
     dashboardDir: values['dashboard-dir'] === '' ? undefined : values['dashboard-dir'],
@@ -117,6 +119,12 @@ function gatewayOf({ values }: CommandLine): GatewayConfig {
 function checkUrls({ values, given }: CommandLine): void {
   for (const url of [...values['listen-peer-urls'], ...values['listen-client-urls']]) checkBindUrl(url);
   for (const url of values['initial-advertise-peer-urls']) checkScheme(url);
+  for (const url of values['listen-peer-urls']) {
+    if (!url.startsWith('https:')) continue;
+    throw new StartRefused(
+      `cannot listen on TLS for ${url.slice(8)}: KeyFile and CertFile are not presented`,
+    );
+  }
   if (given.has('listen-client-urls') && !given.has('advertise-client-urls')) {
     throw flagsRefused('--advertise-client-urls is required when --listen-client-urls is set explicitly');
   }

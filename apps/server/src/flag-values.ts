@@ -129,6 +129,10 @@ export function parseOrigins(text: string): string[] {
   });
 }
 
+export function parseOriginsOrNone(text: string): string[] {
+  return text.trim() === '' ? [] : parseOrigins(text);
+}
+
 export function parseHosts(text: string): string[] {
   const hosts = text.split(',').map((host) => host.trim());
   return hosts.every((host) => host === '') ? ['*'] : hosts;

@@ -7,6 +7,7 @@ import {
   parseInteger,
   parseOneOf,
   parseOrigins,
+  parseOriginsOrNone,
   parsePositive,
   parsePositiveDuration,
   parseText,
@@ -132,6 +133,12 @@ export const FLAGS = {
 
   cors: flag('Gateway', parseOrigins, '*', 'Origins that browsers may call from; * is any.'),
   'host-whitelist': flag('Gateway', parseHosts, '*', 'Host names that requests may come under; * is any.'),
+  'allowed-origins': own(
+    'Gateway',
+    parseOriginsOrNone,
+    '',
+    'Origins besides the pages of this server that may use /v1 from a browser and open WebSockets; * is any.',
+  ),
   'max-connections': own('Gateway', parsePositive, '20000', 'Open TCP connections of clients.'),
   'max-sockets': own('Gateway', parsePositive, '10000', 'Open WebSockets.'),
   'max-streams': own('Gateway', parsePositive, '10000', 'Open event streams and held long polls, together.'),

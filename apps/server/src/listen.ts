@@ -26,6 +26,8 @@ export type ListenOptions = {
 const KEEP_ALIVE_MS = 75_000;
 /** How often Node looks for connections whose headers are late. */
 const CHECK_MS = 1000;
+/** While closing, how often connections that have turned idle are closed. */
+const SWEEP_MS = 10;
 
 /** Servers that share one door and one budget of connections. */
 export class ClientPort {
@@ -74,9 +76,14 @@ export class ClientPort {
       server.closeIdleConnections();
       return done.promise;
     });
-    const timer = setTimeout(() => this.destroy(), graceMs);
+    const cut = setTimeout(() => this.destroy(), graceMs);
+    // A connection whose request was running turns idle when it is answered, and Node then keeps it.
+    const sweep = setInterval(() => {
+      for (const server of this.#servers) server.closeIdleConnections();
+    }, SWEEP_MS);
     await Promise.all(closed);
-    clearTimeout(timer);
+    clearTimeout(cut);
+    clearInterval(sweep);
     this.destroy();
   }
 

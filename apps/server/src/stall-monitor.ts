@@ -1,4 +1,5 @@
 import type { Clock, Timer } from '@muster/base';
+import { Counter, type Registry } from 'prom-client';
 
 const PERIOD_MS = 50;
 
@@ -8,15 +9,27 @@ export class StallMonitor {
   readonly #warnMs: number;
   readonly #onStall: (stalledMs: number) => void;
   #timer: Timer | undefined;
-  /** Stalls since the start, and the longest one in milliseconds. */
-  count = 0;
-  longestMs = 0;
+  readonly #stalls = new Counter({
+    name: 'muster_event_loop_stalls_total',
+    help: 'Pauses of the event loop that were long enough to be logged.',
+    registers: [],
+  });
+  readonly #stalledSeconds = new Counter({
+    name: 'muster_event_loop_stalled_seconds_total',
+    help: 'Time spent in such pauses.',
+    registers: [],
+  });
 
   constructor(clock: Clock, warnMs: number, onStall: (stalledMs: number) => void) {
     this.#clock = clock;
     this.#warnMs = warnMs;
     this.#onStall = onStall;
     this.#next();
+  }
+
+  register(registry: Registry): void {
+    registry.registerMetric(this.#stalls);
+    registry.registerMetric(this.#stalledSeconds);
   }
 
   stop(): void {
@@ -29,8 +42,8 @@ export class StallMonitor {
     this.#timer = this.#clock.schedule(PERIOD_MS, () => {
       const stalledMs = this.#clock.nowMs() - dueMs;
       if (stalledMs >= this.#warnMs) {
-        this.count++;
-        this.longestMs = Math.max(this.longestMs, stalledMs);
+        this.#stalls.inc();
+        this.#stalledSeconds.inc(stalledMs / 1000);
         this.#onStall(stalledMs);
       }
       this.#next();

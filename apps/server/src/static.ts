@@ -1,14 +1,12 @@
 /** The built dashboard as files in memory: they are few, and never change while the server runs. */
-import { createHash } from 'node:crypto';
 import { readdir, readFile } from 'node:fs/promises';
-import { extname, join } from 'node:path';
+import { extname, join, relative, sep } from 'node:path';
 
-export type StaticFile = {
+/** What the gateway serves as a file. */
+type StaticFile = {
   readonly body: Uint8Array<ArrayBuffer>;
   readonly contentType: string;
-  readonly etag: string;
-  /** The name carries a hash of the content, so it may be kept for ever. */
-  readonly immutable: boolean;
+  readonly cacheControl: string;
 };
 
 const TYPES: Readonly<Record<string, string>> = {
@@ -26,36 +24,53 @@ const TYPES: Readonly<Record<string, string>> = {
 const FILES_MAX = 200;
 const BYTES_MAX = 16 * 1024 * 1024;
 
-/** Files by their path below `directory`, with `/` between. `undefined` when there is no such directory. */
-export async function loadStatic(directory: string): Promise<ReadonlyMap<string, StaticFile> | undefined> {
-  let names: string[];
-  try {
-    const entries = await readdir(directory, { recursive: true, withFileTypes: true });
-    names = entries
-      .filter((entry) => entry.isFile())
-      .map((entry) =>
-        join(entry.parentPath, entry.name)
-          .slice(directory.length)
-          .replace(/^[/\\]+/, ''),
-      );
-  } catch (error) {
-    if ((error as NodeJS.ErrnoException).code === 'ENOENT') return undefined;
-    throw error;
-  }
-  if (names.length > FILES_MAX)
-    throw new Error(`${directory} has ${names.length} files, more than ${FILES_MAX}`);
+const NOT_BUILT = `<!doctype html>
+<meta charset="utf-8">
+<title>Muster</title>
+<p>This member runs, but its dashboard has not been built. In the repository:
+<pre>pnpm --filter @muster/dashboard build</pre>
+<p>and start the member again. The API is at <a href="/v1/services">/v1/services</a>.
+`;
+
+/**
+ * Files of `directory` by URL path, its `index.html` at `/`. Without a built dashboard, `/` says how to build it.
+ */
+export async function loadStatic(directory: string): Promise<(path: string) => StaticFile | undefined> {
   const files = new Map<string, StaticFile>();
   let bytes = 0;
-  for (const name of names) {
+  for (const name of await filesBelow(directory)) {
     const content = await readFile(join(directory, name));
     bytes += content.length;
-    if (bytes > BYTES_MAX) throw new Error(`${directory} holds more than ${BYTES_MAX} bytes`);
-    files.set(name.replaceAll('\\', '/'), {
-      body: new Uint8Array(content),
-      contentType: TYPES[extname(name)] ?? 'application/octet-stream',
-      etag: `"${createHash('sha256').update(content).digest('base64url').slice(0, 22)}"`,
-      immutable: /-[\w-]{8,}\.\w+$/.test(name) && !name.endsWith('.html'),
-    });
+    if (files.size >= FILES_MAX || bytes > BYTES_MAX) {
+      throw new Error(
+        `${directory} holds more than ${FILES_MAX} files or ${BYTES_MAX} bytes: not a dashboard`,
+      );
+    }
+    files.set(`/${name.split(sep).join('/')}`, fileOf(name, new Uint8Array(content)));
   }
-  return files.size === 0 ? undefined : files;
+  const start = files.get('/index.html') ?? fileOf('index.html', new TextEncoder().encode(NOT_BUILT));
+  files.set('/', start);
+  return (path) => files.get(path);
+}
+
+async function filesBelow(directory: string): Promise<string[]> {
+  try {
+    const entries = await readdir(directory, { recursive: true, withFileTypes: true });
+    return entries
+      .filter((entry) => entry.isFile())
+      .map((entry) => relative(directory, join(entry.parentPath, entry.name)));
+  } catch (error) {
+    if ((error as NodeJS.ErrnoException).code === 'ENOENT') return [];
+    throw error;
+  }
+}
+
+function fileOf(name: string, body: Uint8Array<ArrayBuffer>): StaticFile {
+  // A bundler's name carries a hash of the content, so what is under it never changes.
+  const hashed = /-[\w-]{8,}\.\w+$/.test(name) && !name.endsWith('.html');
+  return {
+    body,
+    contentType: TYPES[extname(name)] ?? 'application/octet-stream',
+    cacheControl: hashed ? 'public, max-age=31536000, immutable' : 'no-cache',
+  };
 }

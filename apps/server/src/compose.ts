@@ -1,0 +1,245 @@
+/** Wires one member out of its parts, and takes it down again in order. */
+import { randomBytes } from 'node:crypto';
+import { hex, Prng } from '@muster/base';
+import { createGateway, createMetrics, createV1, type Gateway, gatewayLimits } from '@muster/gateway';
+import { LocalApi, Member, RAFT_META_KEY } from '@muster/member';
+import { idText, TcpPeerTransport } from '@muster/wire';
+import { AutoCompactor } from './auto-compactor.ts';
+import { type Identity, identify } from './bootstrap.ts';
+import { StartRefused } from './command-line.ts';
+import { type Config, dashboardDirOf } from './config.ts';
+import { handOver } from './hand-over.ts';
+import { bindAddress, bindRefusal, ClientPort } from './listen.ts';
+import { type Logger, memberLog } from './logger.ts';
+import { memberMetrics } from './member-metrics.ts';
+import { ReadinessGate } from './readiness-gate.ts';
+import { untilServing } from './ready.ts';
+import { StallMonitor } from './stall-monitor.ts';
+import { loadStatic } from './static.ts';
+import { type OpenParts, openStorage, type Storage } from './storage.ts';
+import { SystemClock } from './system-clock.ts';
+import { ETCD_CLUSTER_VERSION, ETCD_VERSION, MUSTER_VERSION } from './version.ts';
+
+export type ServerOptions = {
+  readonly config: Config;
+  readonly logger: Logger;
+  /** What must never happen did: the process is to end with this. */
+  readonly onFatal: (error: Error) => void;
+};
+
+type Parts = {
+  readonly storage: Storage;
+  readonly transport: TcpPeerTransport;
+  readonly member: Member;
+  readonly gateway: Gateway;
+  readonly readiness: ReadinessGate;
+  readonly port: ClientPort;
+  readonly compactor: AutoCompactor;
+  readonly stalls: StallMonitor;
+};
+
+/** A running member with its client port. */
+export class Server {
+  readonly #options: ServerOptions;
+  readonly #parts: Parts;
+  #stopping = false;
+
+  private constructor(options: ServerOptions, parts: Parts) {
+    this.#options = options;
+    this.#parts = parts;
+  }
+
+  /** Opens everything and starts; what was opened is closed again when something fails. */
+  static async start(options: ServerOptions): Promise<Server> {
+    const undo: (() => Promise<void>)[] = [];
+    try {
+      return new Server(options, await open(options, undo));
+    } catch (error) {
+      for (const step of undo.reverse()) await step();
+      throw error;
+    }
+  }
+
+  get memberId(): bigint {
+    return this.#parts.member.id;
+  }
+
+  get clientAddresses(): readonly string[] {
+    return this.#parts.port.addresses;
+  }
+
+  /** Resolves once linearizable requests can be answered. Rejects when the server is stopped before. */
+  serving(): Promise<void> {
+    return untilServing(this.#parts.member, () => this.#stopping);
+  }
+
+  /**
+   * Stops in order: not ready any more, clients told to go elsewhere, leadership handed over, running requests
+   * answered, then peers, log and engine closed.
+   */
+  async stop(): Promise<void> {
+    this.#stopping = true;
+    const { config, logger } = this.#options;
+    const { readiness, gateway, member, port, transport, storage, compactor, stalls } = this.#parts;
+    readiness.close();
+    compactor.stop();
+    gateway.drain();
+    await handOver(member, config.electionMs, memberLog(logger));
+    await port.close(config.shutdownMs);
+    gateway.close();
+    await new Promise<void>((resolve) => member.stop(resolve));
+    await new Promise<void>((resolve) => transport.close(resolve));
+    await storage.close();
+    stalls.stop();
+    logger.info({ member: idText(member.id) }, 'stopped');
+  }
+}
+
+async function open(options: ServerOptions, undo: (() => Promise<void>)[]): Promise<Parts> {
+  const { config, logger, onFatal } = options;
+  const clock = new SystemClock();
+  const prng = new Prng(hex(randomBytes(16)));
+  const storage = await openStorage(config.dataDir, logger);
+  undo.push(() => storage.close());
+  const { identity, founding } = await identify(config, storage.identity);
+  const parts = await storage.open(identity, config.name);
+  if (founding.length === 0 && parts.engine.get('meta', RAFT_META_KEY) === undefined) {
+    throw new StartRefused(
+      `the first start in ${config.dataDir} was cut short before anything was kept; expected it to be repeated with ` +
+        '--initial-cluster-state new',
+    );
+  }
+  const transport = await openTransport(options, { clock, prng, identity, storage: parts });
+  undo.push(() => new Promise((resolve) => transport.close(resolve)));
+  const member = new Member({
+    id: identity.memberId,
+    clusterId: identity.clusterId,
+    name: config.name,
+    clientUrls: config.advertiseClientUrls,
+    initialMembers: founding,
+    heartbeatMs: config.heartbeatMs,
+    electionMs: config.electionMs,
+    quotaBytes: config.quotaBytes,
+    watchProgressMs: config.watchProgressMs,
+    limits: {
+      requestBytesMax: config.maxRequestBytes,
+      proposalBatchBytesMax: Math.max(PROPOSAL_BATCH_BYTES, config.maxRequestBytes),
+      txnOpsMax: config.maxTxnOps,
+      logEntriesMax: config.snapshotCount,
+      logCatchUpEntries: config.snapshotCatchUpEntries,
+    },
+    clock,
+    prng: new Prng(hex(randomBytes(16))),
+    engine: parts.engine,
+    wal: parts.wal,
+    walContents: parts.walContents,
+    transport,
+    snapshots: parts.snapshots,
+    log: memberLog(logger),
+    onFatal,
+  });
+  const stalls = new StallMonitor(clock, config.stallWarningMs, (stalledMs) =>
+    logger.warn({ stalledMs: Math.round(stalledMs) }, 'the event loop stood still'),
+  );
+  undo.push(async () => stalls.stop());
+  const api = new LocalApi(member, { version: ETCD_VERSION, quotaBytes: config.quotaBytes });
+  const gateway = await openGateway(options, { api, member, transport, clock, prng, stalls });
+  const readiness = new ReadinessGate(gateway.listener);
+  const port = await ClientPort.open({
+    urls: config.listenClientUrls,
+    door: { request: readiness.listener, upgrade: gateway.upgrade },
+    limits: { ...config.gateway },
+  });
+  undo.push(() => port.close(0));
+  const compactor = new AutoCompactor(
+    config.autoCompaction,
+    clock,
+    {
+      isLeader: () => member.isLeader,
+      revision: () => member.machine.currentRevision,
+      compact: async (revision) => void (await api.compact({ revision })),
+    },
+    (error) => logger.warn({ error: error.message }, 'auto compaction failed'),
+  );
+  member.start();
+  const ids = { member: idText(identity.memberId), cluster: idText(identity.clusterId) };
+  logger.info(
+    { name: config.name, ...ids, dataDir: config.dataDir, version: MUSTER_VERSION },
+    'member started',
+  );
+  return { storage, transport, member, gateway, readiness, port, compactor, stalls };
+}
+
+const PROPOSAL_BATCH_BYTES = 4 * 1024 * 1024;
+
+async function openTransport(
+  { config, logger }: ServerOptions,
+  parts: {
+    readonly clock: SystemClock;
+    readonly prng: Prng;
+    readonly identity: Identity;
+    readonly storage: OpenParts;
+  },
+): Promise<TcpPeerTransport> {
+  const listen = config.listenPeerUrls.map(bindAddress);
+  try {
+    return await TcpPeerTransport.listen({
+      clusterId: parts.identity.clusterId,
+      id: parts.identity.memberId,
+      serverVersion: MUSTER_VERSION,
+      listen,
+      clock: parts.clock,
+      prng: parts.prng,
+      snapshots: parts.storage.snapshotFiles,
+      log: logger,
+    });
+  } catch (error) {
+    const { address, port } = error as { address?: string; port?: number };
+    throw bindRefusal(error, address ?? listen[0]?.host ?? '', port ?? listen[0]?.port ?? 0);
+  }
+}
+
+async function openGateway(
+  { config, logger }: ServerOptions,
+  parts: {
+    readonly api: LocalApi;
+    readonly member: Member;
+    readonly transport: TcpPeerTransport;
+    readonly clock: SystemClock;
+    readonly prng: Prng;
+    readonly stalls: StallMonitor;
+  },
+): Promise<Gateway> {
+  const { api, member, transport, clock, prng, stalls } = parts;
+  const limits = gatewayLimits({ ...config.gateway, txnOps: config.maxTxnOps });
+  const metrics = createMetrics();
+  metrics.addSource(memberMetrics({ member, transport, quotaBytes: config.quotaBytes }));
+  stalls.register(metrics.registry);
+  metrics.identify({
+    serverId: idText(member.id),
+    serverVersion: ETCD_VERSION,
+    clusterVersion: ETCD_CLUSTER_VERSION.replace(/\.\d+$/, ''),
+  });
+  const v1 = createV1({
+    api,
+    clock,
+    prng,
+    limits,
+    log: logger,
+    memberHealth: (id) => id === member.id || transport.connectedForMs(id) !== undefined,
+  });
+  return createGateway({
+    api,
+    clock,
+    prng,
+    limits,
+    cors: config.cors,
+    hostWhitelist: config.hostWhitelist,
+    allowedOrigins: config.allowedOrigins,
+    metrics,
+    version: () => ({ server: ETCD_VERSION, cluster: ETCD_CLUSTER_VERSION, storage: ETCD_CLUSTER_VERSION }),
+    staticFiles: await loadStatic(dashboardDirOf(config)),
+    log: logger,
+    v1: { app: v1.app, sockets: v1.sockets, drain: () => void v1.drain('shutdown') },
+  });
+}

@@ -1,0 +1,66 @@
+/** One member process: `muster-server [flags]`. */
+import { AssertionFailed } from '@muster/base';
+import { readCommandLine, refusalText, StartRefused } from './command-line.ts';
+import { Server } from './compose.ts';
+import { configOf } from './config.ts';
+import { helpText } from './flags.ts';
+import { createLogger, type Logger } from './logger.ts';
+import { versionText } from './version.ts';
+
+const SIGNALS = { SIGINT: 2, SIGTERM: 15 } as const;
+
+async function main(): Promise<void> {
+  const line = readCommandLine(process.argv.slice(2), process.env);
+  if (line.values.help) {
+    process.stdout.write(helpText());
+    return;
+  }
+  if (line.values.version) {
+    process.stdout.write(versionText());
+    return;
+  }
+  const warnings: string[] = [...line.warnings];
+  const config = configOf(line, warnings);
+  const logger = createLogger(config.logLevel);
+  for (const warning of warnings) logger.warn(warning);
+  const fatal = endOnFatal(logger);
+  let server: Server | undefined;
+  let stopping = false;
+  const stop = (signal: keyof typeof SIGNALS): void => {
+    if (stopping || !server) {
+      logger.warn({ signal }, stopping ? 'cut short by a second signal' : 'stopped while starting');
+      process.exit(128 + SIGNALS[signal]);
+    }
+    stopping = true;
+    logger.info({ signal }, 'stopping');
+    server.stop().then(() => process.exit(0), fatal);
+  };
+  for (const signal of Object.keys(SIGNALS) as (keyof typeof SIGNALS)[])
+    process.on(signal, () => stop(signal));
+  server = await Server.start({ config, logger, onFatal: fatal });
+  server.serving().then(
+    () => logger.info({ addresses: server.clientAddresses }, 'ready to serve client requests'),
+    () => {},
+  );
+}
+
+/** Nothing goes on after a broken invariant or an error that nobody expected: the log has all that was acknowledged. */
+function endOnFatal(logger: Logger): (error: unknown) => never {
+  const end = (error: unknown): never => {
+    const text = error instanceof AssertionFailed ? 'a broken invariant' : 'an unexpected error';
+    logger.fatal({ err: error }, `${text} ends this process`);
+    process.exit(1);
+  };
+  process.on('uncaughtException', end);
+  process.on('unhandledRejection', end);
+  return end;
+}
+
+main().catch((error: unknown) => {
+  if (error instanceof StartRefused) {
+    process.stderr.write(refusalText(error));
+    process.exit(error.exitCode);
+  }
+  process.stderr.write(`${error instanceof Error ? (error.stack ?? error.message) : String(error)}\n`);
+  process.exit(1);
+});

@@ -1,0 +1,64 @@
+/** The data directory and what lies in it, opened in order and closed in the reverse one. */
+import { resolve } from 'node:path';
+import { AssertionFailed } from '@muster/base';
+import { type LmdbEngine, openDataDir, openEngine, openSnapshots, openWal } from '@muster/disk';
+import type { SnapshotStore, Wal, WalContents } from '@muster/member';
+import type { SnapshotFiles } from '@muster/wire';
+import type { Identity } from './bootstrap.ts';
+import { StartRefused } from './command-line.ts';
+import type { Logger } from './logger.ts';
+
+export type OpenParts = {
+  readonly engine: LmdbEngine;
+  readonly wal: Wal;
+  readonly walContents: WalContents;
+  readonly snapshots: SnapshotStore;
+  readonly snapshotFiles: SnapshotFiles;
+};
+
+export type Storage = {
+  /** `undefined` in a directory that has not been used. */
+  readonly identity: Identity | undefined;
+  /** Opens log, engine and snapshots for this member, whose name is written down if it is the first time. */
+  open(identity: Identity, name: string): Promise<OpenParts>;
+  close(): Promise<void>;
+};
+
+/** Locks the directory, creating it when there is none. Throws `StartRefused` when it cannot be used. */
+export async function openStorage(path: string, logger: Logger): Promise<Storage> {
+  const directory = await refusing(openDataDir(resolve(path)));
+  const closers: (() => Promise<void>)[] = [() => directory.close()];
+  return {
+    identity: directory.identity,
+    open: (identity, name) => refusing(openParts(identity, name)),
+    async close() {
+      for (const close of closers.splice(0).reverse()) await close();
+    },
+  };
+
+  async function openParts(identity: Identity, name: string): Promise<OpenParts> {
+    const engine = openEngine(directory.kvPath, {
+      onError: (error) => logger.error({ error: error.message }, 'the engine cannot write'),
+    });
+    closers.push(() => engine.close());
+    const { wal, contents } = await openWal(directory.walPath);
+    closers.push(() => new Promise((done) => wal.close(done)));
+    const snapshots = await openSnapshots(directory.snapPath, engine);
+    if (directory.identity === undefined) {
+      const { memberId, clusterId } = identity;
+      await directory.setIdentity({ memberId, clusterId, name });
+    }
+    return { engine, wal, walContents: contents, snapshots, snapshotFiles: snapshots };
+  }
+}
+
+/** What the disk package throws is a sentence for the operator, unless it is a mistake in the program. */
+async function refusing<T>(promise: Promise<T>): Promise<T> {
+  try {
+    return await promise;
+  } catch (error) {
+    const bugs = [AssertionFailed, TypeError, RangeError, ReferenceError, SyntaxError];
+    if (!(error instanceof Error) || bugs.some((bug) => error instanceof bug)) throw error;
+    throw new StartRefused(error.message);
+  }
+}
