@@ -16,7 +16,8 @@ import { type HostCheck, hostWhitelist } from './middleware/host-whitelist.ts';
 import { requestId } from './middleware/request-id.ts';
 import type { Metrics } from './ops/metrics.ts';
 import { opsRoutes, pageNotFound, type VersionInfo } from './ops/routes.ts';
-import { type SocketRoute, SocketServer } from './ws/socket-server.ts';
+import type { V1 } from './v1/index.ts';
+import { SocketServer } from './ws/socket-server.ts';
 
 /** Where the gateway writes its log: pino's shape, fields first. */
 export type GatewayLog = {
@@ -49,8 +50,8 @@ export type GatewayOptions = {
   /** The web page's files by path (`/` for its start); `undefined` for what there is not. */
   readonly staticFiles?: (path: string) => StaticFile | undefined;
   readonly log: GatewayLog;
-  /** Muster's own API, mounted at `/v1`. */
-  readonly v1: { readonly app: Hono; readonly sockets: readonly SocketRoute[]; drain(): void };
+  /** Muster's own API, out of `createV1`. */
+  readonly v1: Pick<V1, 'app' | 'sockets' | 'drain'>;
 };
 
 export type Gateway = {
@@ -66,14 +67,17 @@ export type Gateway = {
     readonly headersTimeout: number;
     readonly requestTimeout: number;
   };
-  /** Tells clients to go elsewhere and ends their streams; calls in progress are answered. */
-  drain(): void;
+  /**
+   * Tells clients to go elsewhere and ends their streams; resolves when all of them are closed. Calls in progress are
+   * answered.
+   */
+  drain(): Promise<void>;
   /** Drops what is still open. */
   close(): void;
 };
 
 export function createGateway(options: GatewayOptions): Gateway {
-  const { api, clock, limits, log, v1 } = options;
+  const { api, limits, log, v1 } = options;
   const json = new EtcdJson({
     api,
     limits,
@@ -102,9 +106,9 @@ export function createGateway(options: GatewayOptions): Gateway {
       requestTimeout: 0,
     },
     drain() {
-      v1.drain();
-      json.drain();
       sockets.drain();
+      json.drain();
+      return v1.drain('shutdown');
     },
     close() {
       sockets.close();

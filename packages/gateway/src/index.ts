@@ -15,4 +15,4 @@ export {
   type MetricsSource,
 } from './ops/metrics.ts';
 export type { VersionInfo } from './ops/routes.ts';
-export type { SocketRoute } from './ws/socket-server.ts';
+export { createV1, type SocketRoute, type V1, type V1Deps, type V1Log } from './v1/index.ts';

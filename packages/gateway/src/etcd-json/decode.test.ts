@@ -64,8 +64,14 @@ const FAULTS: readonly (readonly [body: string, text: string])[] = [
   ['{"limit":1.5}', 'json: cannot unmarshal number 1.5 into Go value of type int64'],
   ['{"limit":1e1}', 'json: cannot unmarshal number 1e1 into Go value of type int64'],
   ['{"limit":"1.0"}', 'json: cannot unmarshal number 1.0 into Go value of type int64'],
-  ['{"limit":9223372036854775808}', 'json: cannot unmarshal number 9223372036854775808 into Go value of type int64'],
-  ['{"limit":"-9223372036854775809"}', 'json: cannot unmarshal number -9223372036854775809 into Go value of type int64'],
+  [
+    '{"limit":9223372036854775808}',
+    'json: cannot unmarshal number 9223372036854775808 into Go value of type int64',
+  ],
+  [
+    '{"limit":"-9223372036854775809"}',
+    'json: cannot unmarshal number -9223372036854775809 into Go value of type int64',
+  ],
   ['{"limit":true}', 'json: cannot unmarshal bool into Go value of type int64'],
   ['{"limit":"true"}', 'json: cannot unmarshal bool into Go value of type int64'],
   ['{"limit":{}}', 'json: cannot unmarshal object into Go value of type int64'],
@@ -75,9 +81,18 @@ const FAULTS: readonly (readonly [body: string, text: string])[] = [
   ['{"serializable":1}', 'json: cannot unmarshal number into Go value of type bool'],
   ['{"sort_order":"BOGUS"}', 'unknown value "BOGUS" for enum etcdserverpb.RangeRequest_SortOrder'],
   ['{"sort_order":"1"}', 'unknown value "1" for enum etcdserverpb.RangeRequest_SortOrder'],
-  ['{"sort_order":"constructor"}', 'unknown value "constructor" for enum etcdserverpb.RangeRequest_SortOrder'],
-  ['{"sort_order":1.5}', 'json: cannot unmarshal number 1.5 into Go value of type etcdserverpb.RangeRequest_SortOrder'],
-  ['{"sort_order":true}', 'json: cannot unmarshal bool into Go value of type etcdserverpb.RangeRequest_SortOrder'],
+  [
+    '{"sort_order":"constructor"}',
+    'unknown value "constructor" for enum etcdserverpb.RangeRequest_SortOrder',
+  ],
+  [
+    '{"sort_order":1.5}',
+    'json: cannot unmarshal number 1.5 into Go value of type etcdserverpb.RangeRequest_SortOrder',
+  ],
+  [
+    '{"sort_order":true}',
+    'json: cannot unmarshal bool into Go value of type etcdserverpb.RangeRequest_SortOrder',
+  ],
   [
     '{"sort_order":9999999999}',
     'json: cannot unmarshal number 9999999999 into Go value of type etcdserverpb.RangeRequest_SortOrder',

@@ -142,7 +142,9 @@ const INTEGER = /^-?(?:0|[1-9]\d*)$/;
 /** A number, or a string that holds one; Go reads what is in the string as JSON again. */
 function decodeInteger(value: JsonValue, integer: IntegerType): bigint {
   if (typeof value !== 'string') return decodePlainInteger(value, integer);
-  return INTEGER.test(value) ? inRange(value, integer) : decodePlainInteger(parseWhole(value), integer);
+  if (INTEGER.test(value)) return inRange(value, integer);
+  // It reads the string as it stood in the request, with its escapes.
+  return decodePlainInteger(parseWhole(JSON.stringify(value).slice(1, -1)), integer);
 }
 
 function decodePlainInteger(value: JsonValue, integer: IntegerType): bigint {

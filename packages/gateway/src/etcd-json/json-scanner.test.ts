@@ -10,7 +10,10 @@ function scanAll(text: string, pieces: readonly number[]): { values: string[]; e
   let fed = 0;
   let start = 0;
   for (let i = 0; fed < text.length; i++) {
-    const next = Math.min(text.length, fed + Math.max(1, pieces[i % Math.max(1, pieces.length)] ?? text.length));
+    const next = Math.min(
+      text.length,
+      fed + Math.max(1, pieces[i % Math.max(1, pieces.length)] ?? text.length),
+    );
     let at = fed;
     for (;;) {
       const found = scanner.scan(text.slice(0, next), at);

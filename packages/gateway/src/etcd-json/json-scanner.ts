@@ -108,7 +108,15 @@ function quoteCharacter(c: number): string {
   const named = { 7: 'a', 8: 'b', 9: 't', 10: 'n', 11: 'v', 12: 'f', 13: 'r', 92: '\\' }[c];
   if (named !== undefined) return `'\\${named}'`;
   if (c < 0x20 || c === 0x7f) return `'\\x${c.toString(16).padStart(2, '0')}'`;
-  return `'${String.fromCharCode(c)}'`;
+  return `'${String.fromCharCode(leadingByte(c))}'`;
+}
+
+/** Go reads bytes: of a wide character it has seen, and quotes, the first byte of its UTF-8. */
+function leadingByte(c: number): number {
+  if (c < 0x80) return c;
+  if (c < 0x800) return 0xc0 | (c >> 6);
+  if (c >= 0xd800 && c < 0xdc00) return 0xf0 | ((c - 0xd800 + 0x40) >> 8);
+  return 0xe0 | (c >> 12);
 }
 
 function beginValue(s: JsonScanner, c: number): StepResult {

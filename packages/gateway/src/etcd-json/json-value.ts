@@ -70,7 +70,7 @@ export function parseWhole(text: string): JsonValue {
   if (found.type === 'error') throw invalidArgument(found.text);
   if (found.type === 'more') {
     if (scanner.finish() === 'value') return parseExact(text);
-    throw invalidArgument('unexpected end of JSON input');
+    throw invalidArgument(scanner.error || 'unexpected end of JSON input');
   }
   const rest = text.slice(found.end).trimStart();
   if (rest !== '') throw invalidArgument(`invalid character '${rest[0]}' after top-level value`);

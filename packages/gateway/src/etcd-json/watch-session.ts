@@ -123,9 +123,15 @@ export class WatchSession implements StreamSession {
         this.#options,
       );
     } catch (thrown) {
-      this.#watchers.delete(watcher.id);
+      this.#forgetRefused(watcher);
       this.#refuse(KvError.from(thrown).message);
     }
+  }
+
+  /** A refused creation uses up no id. */
+  #forgetRefused(watcher: Watcher): void {
+    this.#forget(watcher);
+    if (watcher.id === this.#nextId - 1n) this.#nextId = watcher.id;
   }
 
   #refusal(request: CreateRequest): string | undefined {
@@ -224,14 +230,15 @@ export class WatchSession implements StreamSession {
 
   #canceled(watcher: Watcher, response: WatchResponse & { readonly type: 'canceled' }): void {
     const { compactRevision, reason, header } = response;
-    this.#forget(watcher);
     if (!watcher.created) {
+      this.#forgetRefused(watcher);
       const cancelReason = reason || ERRORS.COMPACTED.text;
       this.#send(
         watchMessageLine({ header, watchId: NO_WATCH_ID, created: true, canceled: true, cancelReason }),
       );
       return this.#answered();
     }
+    this.#forget(watcher);
     if (compactRevision > 0) {
       // etcd leaves the revision out here.
       const bare = { clusterId: header.clusterId, memberId: header.memberId, raftTerm: header.raftTerm };

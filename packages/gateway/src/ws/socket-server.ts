@@ -6,15 +6,8 @@ import { etcdSocketPath } from '../etcd-json/resolve.ts';
 import type { GatewayLimits } from '../limits.ts';
 import type { HostCheck } from '../middleware/host-whitelist.ts';
 import { isOriginAllowed } from '../middleware/origin.ts';
+import type { SocketRoute } from '../v1/index.ts';
 import { BEARER_PROTOCOL, serveEtcdSocket, socketOptions } from './etcd-ws.ts';
-
-/** A path that takes WebSockets. */
-export type SocketRoute = {
-  readonly path: string;
-  /** Subprotocols spoken here; the first one that the client offers too is chosen. */
-  readonly protocols?: readonly string[];
-  readonly accept: (ws: WebSocket, request: IncomingMessage, url: URL) => void;
-};
 
 export type SocketServerDeps = {
   readonly json: EtcdJson;
