@@ -1,0 +1,44 @@
+import { spawnSync } from 'node:child_process';
+import { accessSync, constants } from 'node:fs';
+import { delimiter, join } from 'node:path';
+
+/**
+ * The path of a program out of a Debian package, installed on demand where this process may. Without it, `undefined`
+ * after a loud line on stderr; in CI that is an error, because a check that silently does not run is none.
+ */
+export function debianProgram(program: string, pkg: string): string | undefined {
+  const found = which(program);
+  if (found !== undefined) return found;
+  if (process.getuid?.() === 0) {
+    install(pkg);
+    const installed = which(program);
+    if (installed !== undefined) return installed;
+  }
+  const text = `${program} is missing: install Debian's package ${pkg} (apt-get install -y ${pkg})`;
+  if (process.env.CI === 'true') throw new Error(text);
+  console.error(`SKIPPED: ${text}`);
+  return undefined;
+}
+
+function which(program: string): string | undefined {
+  for (const dir of (process.env.PATH ?? '').split(delimiter)) {
+    const path = join(dir, program);
+    try {
+      accessSync(path, constants.X_OK);
+      return path;
+    } catch {
+      // Not in this directory.
+    }
+  }
+  return undefined;
+}
+
+function install(pkg: string): void {
+  const env = { ...process.env, DEBIAN_FRONTEND: 'noninteractive' };
+  const apt = (...args: string[]) =>
+    spawnSync('apt-get', ['-qq', ...args], { env, stdio: 'ignore' }).status === 0;
+  if (!apt('install', '-y', '--no-install-recommends', pkg)) {
+    apt('update');
+    apt('install', '-y', '--no-install-recommends', pkg);
+  }
+}
