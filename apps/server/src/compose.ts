@@ -83,9 +83,9 @@ export class Server {
     const { readiness, gateway, member, port, transport, storage, compactor, stalls } = this.#parts;
     readiness.close();
     compactor.stop();
-    gateway.drain();
+    const drained = gateway.drain();
     await handOver(member, config.electionMs, memberLog(logger));
-    await port.close(config.shutdownMs);
+    await Promise.all([drained, port.close(config.shutdownMs)]);
     gateway.close();
     await new Promise<void>((resolve) => member.stop(resolve));
     await new Promise<void>((resolve) => transport.close(resolve));
@@ -240,6 +240,6 @@ async function openGateway(
     version: () => ({ server: ETCD_VERSION, cluster: ETCD_CLUSTER_VERSION, storage: ETCD_CLUSTER_VERSION }),
     staticFiles: await loadStatic(dashboardDirOf(config)),
     log: logger,
-    v1: { app: v1.app, sockets: v1.sockets, drain: () => void v1.drain('shutdown') },
+    v1,
   });
 }

@@ -1,7 +1,7 @@
 /** The data directory and what lies in it, opened in order and closed in the reverse one. */
 import { resolve } from 'node:path';
 import { AssertionFailed } from '@muster/base';
-import { type LmdbEngine, openDataDir, openEngine, openSnapshots, openWal } from '@muster/disk';
+import { type LmdbEngine, openDataDir, openEngine, openSnapshotStore, openWal } from '@muster/disk';
 import type { SnapshotStore, Wal, WalContents } from '@muster/member';
 import type { SnapshotFiles } from '@muster/wire';
 import type { Identity } from './bootstrap.ts';
@@ -43,7 +43,7 @@ export async function openStorage(path: string, logger: Logger): Promise<Storage
     closers.push(() => engine.close());
     const { wal, contents } = await openWal(directory.walPath);
     closers.push(() => new Promise((done) => wal.close(done)));
-    const snapshots = await openSnapshots(directory.snapPath, engine);
+    const snapshots = await openSnapshotStore(directory.snapPath, engine);
     if (directory.identity === undefined) {
       const { memberId, clusterId } = identity;
       await directory.setIdentity({ memberId, clusterId, name });

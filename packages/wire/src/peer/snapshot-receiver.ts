@@ -140,8 +140,10 @@ export class SnapshotReceiver {
     if (this.#received !== head.size) {
       throw new MalformedFrame(`${this.#received} bytes came in, ${head.size} were announced`);
     }
-    await this.#sink?.finish();
+    // However it ends, nothing is left to abort.
+    const sink = this.#sink;
     this.#sink = undefined;
+    await sink?.finish();
     if (this.#over) return;
     this.#link.endWith(encodeSnapshotResult(''));
     this.#end(undefined);
