@@ -124,7 +124,10 @@ export type WatchResponse =
   | { readonly type: 'events'; readonly header: ResponseHeader; readonly batch: WatchBatch }
   /** Everything the watcher asked for up to `header.revision` has been delivered before this. */
   | { readonly type: 'progress'; readonly header: ResponseHeader }
-  /** The last message. `compactRevision` > 0 when history was gone; `reason` is etcd's text otherwise. */
+  /**
+   * The last message. `compactRevision` > 0 when history was gone; `reason` is etcd's text otherwise. Alone, with no
+   * `created` before it, when the watch is refused: etcd's `created` and `canceled` in one message.
+   */
   | {
       readonly type: 'canceled';
       readonly header: ResponseHeader;
@@ -168,7 +171,7 @@ export type StatusResult = {
 
 export type AlarmRequest = {
   readonly action: 'get' | 'activate' | 'deactivate';
-  /** 0n is every member (for `get`). */
+  /** `get` does not look at it; the others mean exactly this member, 0n none. */
   readonly memberId: bigint;
   readonly alarm: AlarmType;
 };

@@ -110,6 +110,8 @@ export class Applier {
   }
 
   #alarm({ action, memberId, alarm }: Extract<Command, { readonly type: 'alarm' }>): ApplyResult {
+    // An alarm of no kind would stop nothing and stay: newer etcd ignores it.
+    if (alarm === 'none') return { type: 'alarm', alarms: [] };
     const which: Alarm = { memberId, alarm };
     if (action === 'activate') this.#cluster.activate(which);
     else if (!this.#cluster.deactivate(which)) return { type: 'alarm', alarms: [] };

@@ -61,9 +61,7 @@ class Scan {
     this.#store = store;
     this.#request = request;
     this.#revision = revision;
-    // With an explicit order all keys are sorted first and cut afterwards; without one the cut comes first, even
-    // where a sort target is named.
-    this.#collectMax = sorts(request) ? Number.POSITIVE_INFINITY : limitOf(request);
+    this.#collectMax = collectMax(request);
   }
 
   take(key: Uint8Array, head: KeyHead | undefined): void {
@@ -87,8 +85,21 @@ class Scan {
   }
 }
 
-function sorts({ sortOrder }: RangeRequest): boolean {
-  return sortOrder === 'ascend' || sortOrder === 'descend';
+/**
+ * How many keys are read in key order before the sort. With an explicit order, or with bounds, all are sorted first
+ * and cut afterwards. A sort target without either has etcd sort the limit and the one key more that it read to know
+ * whether there is one (seen on etcd 3.4.23: a limit of 3 may answer the 1st, 3rd and 4th key).
+ */
+function collectMax(request: RangeRequest): number {
+  const { sortOrder, sortTarget = 'key' } = request;
+  if (sortOrder === 'ascend' || sortOrder === 'descend') return Number.POSITIVE_INFINITY;
+  if (sortTarget === 'key') return limitOf(request);
+  return hasBounds(request) ? Number.POSITIVE_INFINITY : limitOf(request) + 1;
+}
+
+function hasBounds(request: RangeRequest): boolean {
+  const { minModRevision, maxModRevision, minCreateRevision, maxCreateRevision } = request;
+  return Boolean(minModRevision || maxModRevision || minCreateRevision || maxCreateRevision);
 }
 
 const modOf = ({ head, kv }: Found): number => (kv === undefined ? head.main : kv.modRevision);
