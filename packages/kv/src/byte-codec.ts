@@ -1,17 +1,30 @@
 import { AssertionFailed, utf8, utf8Text } from '@muster/base';
 
 const INITIAL_BYTES = 512;
-/** A scratch buffer that one big record made large is not kept for the small ones that follow. */
+/** A buffer that one big record made large is not kept for the small ones that follow. */
 const MAX_KEPT_BYTES = 64 * 1024;
+/** Records of a pooling writer share buffers of this size; a larger one gets its own. */
+const POOL_BYTES = 32 * 1024;
 
 /**
- * Writes one record at a time: fixed-width and LEB128 numbers, and bytes with their length before them. `take` copies
- * the record out and starts the next one, so that one writer serves all records of a kind.
+ * Writes one record at a time: fixed-width and LEB128 numbers, and bytes with their length before them. `take` ends
+ * the record and starts the next one, so that one writer serves all records of a kind.
+ *
+ * A `pooling` writer hands out views of buffers shared by neighbouring records: no copy and few allocations, right for
+ * records of some hundred bytes that live and die about together.
  */
 export class ByteWriter {
-  #bytes = new Uint8Array(INITIAL_BYTES);
-  #view = new DataView(this.#bytes.buffer);
+  readonly #pooling: boolean;
+  #bytes: Uint8Array;
+  #view: DataView;
+  #start = 0;
   #at = 0;
+
+  constructor(options: { readonly pooling?: boolean } = {}) {
+    this.#pooling = options.pooling ?? false;
+    this.#bytes = new Uint8Array(this.#pooling ? POOL_BYTES : INITIAL_BYTES);
+    this.#view = new DataView(this.#bytes.buffer);
+  }
 
   u8(value: number): void {
     this.#reserve(1);
@@ -64,19 +77,32 @@ export class ByteWriter {
   }
 
   take(): Uint8Array {
+    if (this.#pooling) return this.#takeView();
     const out = this.#bytes.slice(0, this.#at);
     this.#at = 0;
     if (this.#bytes.length > MAX_KEPT_BYTES) this.#resize(INITIAL_BYTES);
     return out;
   }
 
-  #reserve(more: number): void {
-    if (this.#at + more > this.#bytes.length) this.#resize((this.#at + more) * 2);
+  #takeView(): Uint8Array {
+    const out = this.#bytes.subarray(this.#start, this.#at);
+    this.#start = this.#at;
+    if (this.#bytes.length > POOL_BYTES) this.#resize(POOL_BYTES);
+    return out;
   }
 
+  #reserve(more: number): void {
+    if (this.#at + more <= this.#bytes.length) return;
+    const needed = this.#at - this.#start + more;
+    this.#resize(this.#pooling ? Math.max(POOL_BYTES, needed) : needed * 2);
+  }
+
+  /** Continues the record under way in a fresh buffer. */
   #resize(length: number): void {
     const bytes = new Uint8Array(length);
-    bytes.set(this.#bytes.subarray(0, this.#at));
+    bytes.set(this.#bytes.subarray(this.#start, this.#at));
+    this.#at -= this.#start;
+    this.#start = 0;
     this.#bytes = bytes;
     this.#view = new DataView(bytes.buffer);
   }

@@ -53,7 +53,7 @@ const KINDS = [
 const KIND_NUMBERS = new Map<string, number>(KINDS.map((kind, number) => [kind, number]));
 const ALARMS: readonly AlarmType[] = ['none', 'nospace', 'corrupt'];
 
-const writer = new ByteWriter();
+const writer = new ByteWriter({ pooling: true });
 
 export function encodeCommand(requestId: RequestId, command: Command): Uint8Array {
   writer.u8(FORMAT);

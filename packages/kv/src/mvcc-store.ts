@@ -66,7 +66,7 @@ export class MvccStore {
   stateBefore(main: number, prev: Revision | undefined): KeyValue | undefined {
     let at = prev;
     // A transaction may have changed the key more than once.
-    while (at !== undefined && at.main === main) at = decodeLinks(main, this.#recordAt(at)).prev;
+    while (at !== undefined && at.main === main) at = this.#linksAt(at).prev;
     const change = at === undefined ? undefined : this.#changeAt(at);
     return change === undefined || change.deleted ? undefined : change.kv;
   }
@@ -87,17 +87,12 @@ export class MvccStore {
    */
   newestAt(head: KeyHead, revision: number): Revision | undefined {
     if (head.main <= revision) return head;
-    let skips: Pick<ChainLinks, 'skipShort' | 'skipLong'> = head;
-    let here: Revision = head;
-    for (;;) {
-      let next: Revision | undefined;
-      if (skips.skipLong !== undefined && skips.skipLong.main > revision) next = skips.skipLong;
-      else if (skips.skipShort !== undefined && skips.skipShort.main > revision) next = skips.skipShort;
-      else next = decodeLinks(here.main, this.#recordAt(here)).prev;
-      if (next === undefined || next.main <= revision) return next;
-      skips = decodeLinks(next.main, this.#recordAt(next));
-      here = next;
+    let next = skipTo(head, revision) ?? this.#linksAt(head).prev;
+    while (next !== undefined && next.main > revision) {
+      const links: ChainLinks = this.#linksAt(next);
+      next = skipTo(links, revision) ?? links.prev;
     }
+    return next;
   }
 
   #changeAt(at: Revision): Change | undefined {
@@ -105,14 +100,22 @@ export class MvccStore {
     return record === undefined ? undefined : decodeChange(at.main, record);
   }
 
-  #recordAt(at: Revision): Uint8Array {
+  /** Of a record that must be there: it is newer than a revision that can be read. */
+  #linksAt(at: Revision): ChainLinks {
     const record = this.engine.get('revisions', revisionKey(at.main, at.sub));
     assert(
       record !== undefined,
       () => `record ${at.main}/${at.sub} is gone, compacted at ${this.compactRevision}`,
     );
-    return record;
+    return decodeLinks(at.main, record);
   }
+}
+
+/** The farthest step back that does not pass below `revision`; to its very record is the last step's business. */
+function skipTo(skips: Pick<ChainLinks, 'skipShort' | 'skipLong'>, revision: number): Revision | undefined {
+  if (skips.skipLong !== undefined && skips.skipLong.main > revision) return skips.skipLong;
+  if (skips.skipShort !== undefined && skips.skipShort.main > revision) return skips.skipShort;
+  return undefined;
 }
 
 /** The writing of one revision: every change gets the same main revision and the next sub-revision. */

@@ -45,7 +45,8 @@ const HAS_LEASE = 4;
 const HAS_SKIP_SHORT = 8;
 const HAS_SKIP_LONG = 16;
 
-const writer = new ByteWriter();
+const headWriter = new ByteWriter();
+const changeWriter = new ByteWriter({ pooling: true });
 
 /** The head that follows `parent` in a key's chain; `undefined` begins a chain. */
 export function nextHead(parent: KeyHead | undefined, at: Revision, state: HeadState): KeyHead {
@@ -78,7 +79,7 @@ function headFlags(head: KeyHead): number {
   return flags;
 }
 
-function writeState(head: KeyHead): void {
+function writeState(writer: ByteWriter, head: KeyHead): void {
   if (!head.deleted) {
     writer.varint(head.createRevision);
     writer.varint(head.version);
@@ -86,7 +87,7 @@ function writeState(head: KeyHead): void {
   if (head.lease !== 0n) writer.u64(head.lease);
 }
 
-function writeLink(from: number, link: Revision | undefined): void {
+function writeLink(writer: ByteWriter, from: number, link: Revision | undefined): void {
   if (link === undefined) return;
   writer.varint(from - link.main);
   writer.varint(link.sub);
@@ -105,13 +106,14 @@ function readFlags(reader: ByteReader): number {
 }
 
 export function encodeHead(head: KeyHead): Uint8Array {
+  const writer = headWriter;
   writer.u8(headFlags(head));
   writer.varint(head.main);
   writer.varint(head.sub);
-  writeState(head);
+  writeState(writer, head);
   writer.varint(head.depth);
-  writeLink(head.main, head.skipShort);
-  writeLink(head.main, head.skipLong);
+  writeLink(writer, head.main, head.skipShort);
+  writeLink(writer, head.main, head.skipLong);
   return writer.take();
 }
 
@@ -141,11 +143,12 @@ export function encodeChange(
   key: Uint8Array,
   value: Uint8Array,
 ): Uint8Array {
+  const writer = changeWriter;
   writer.u8(prev === undefined ? headFlags(head) : headFlags(head) | HAS_PREV);
-  writeLink(head.main, prev);
-  writeLink(head.main, head.skipShort);
-  writeLink(head.main, head.skipLong);
-  writeState(head);
+  writeLink(writer, head.main, prev);
+  writeLink(writer, head.main, head.skipShort);
+  writeLink(writer, head.main, head.skipLong);
+  writeState(writer, head);
   writer.bytes(key);
   writer.raw(value);
   return writer.take();
