@@ -129,6 +129,8 @@ export class Demo {
       `--initial-advertise-peer-urls=${peerUrl(member)}`,
       `--initial-cluster=${members.map((each) => `${each.name}=${peerUrl(each)}`).join(',')}`,
       '--initial-cluster-token=muster-demo',
+      // A page served by one member goes on with another when that one dies.
+      `--allowed-origins=${members.flatMap(originsOf).join(',')}`,
     ];
   }
 }
@@ -139,6 +141,10 @@ export function clientUrl(member: MemberPlan): string {
 
 function peerUrl(member: MemberPlan): string {
   return `http://127.0.0.1:${member.peerPort}`;
+}
+
+function originsOf(member: MemberPlan): string[] {
+  return ['127.0.0.1', 'localhost'].map((host) => `http://${host}:${member.clientPort}`);
 }
 
 function isMemberReady(line: string): boolean {

@@ -44,6 +44,8 @@ export type Platform = {
   /** Unpredictable, positive, below 2^63, never 0. */
   readonly randomId: () => bigint;
   readonly transport: Transport;
+  /** Default: at random, so that clients spread over the members. */
+  readonly endpointsInOrder?: boolean;
   readonly onShutdown?: ShutdownHook;
   /** Told the connection, to pause and wake it with the page; returns how to stop that. */
   readonly supervise?: (connection: Connection) => Off;
@@ -54,7 +56,7 @@ export function createClient(options: ConnectOptions, platform: Platform): Clien
   const logger = options.logger ?? SILENT_LOGGER;
   const { namespace } = options;
   const headers: Record<string, string> = namespace === undefined ? {} : { 'x-namespace': namespace };
-  const endpoints = new Endpoints(options.endpoints, clock, prng);
+  const endpoints = new Endpoints(options.endpoints, clock, prng, platform.endpointsInOrder);
   const caller = new Caller({ endpoints, transport, clock, prng, headers });
   const clientName = options.clientName ?? 'muster-sdk';
   const connection = new Connection({ endpoints, transport, clock, prng, logger, headers, clientName });

@@ -14,10 +14,12 @@ export class Endpoints {
   readonly #prng: Prng;
   #preferred: Endpoint;
 
-  constructor(urls: readonly string[], clock: Clock, prng: Prng) {
+  /** @param inOrder prefer them as they are listed, instead of spreading clients over all of them */
+  constructor(urls: readonly string[], clock: Clock, prng: Prng, inOrder = false) {
     if (urls.length === 0) throw new MusterError('BAD_REQUEST', 'endpoints: expected at least one URL');
     const unique = [...new Set(urls.map(endpointUrl))];
-    this.#endpoints = prng.shuffle(unique.map((url) => ({ url, failures: 0, coolUntilMs: 0 })));
+    const endpoints = unique.map((url) => ({ url, failures: 0, coolUntilMs: 0 }));
+    this.#endpoints = inOrder ? endpoints : prng.shuffle(endpoints);
     this.#clock = clock;
     this.#prng = prng;
     this.#preferred = this.#endpoints[0] as Endpoint;
