@@ -1,3 +1,4 @@
+import { rmSync } from 'node:fs';
 import { assert } from '@muster/base';
 import type { Bounds, Engine, Entry, Table } from '@muster/kv';
 import { deleteLong, getLong, isLong, iterateWithLong, putLong } from './long-keys.ts';
@@ -5,6 +6,9 @@ import { type Environment, openEnvironment, tableNumber } from './schema.ts';
 import { Store, type StoreOptions } from './store.ts';
 
 export const DATA_FILE = 'data.mdb';
+/** What an installation builds before it becomes the data file. */
+export const INSTALL_FILE = 'install.mdb';
+export const LOCK_SUFFIX = '-lock';
 
 export type OpenEngineOptions = StoreOptions & {
   /** How large the data file may grow, in bytes; it reserves address space only. */
@@ -20,6 +24,8 @@ export class LmdbEngine implements Engine {
   constructor(directory: string, options: OpenEngineOptions = {}) {
     this.directory = directory;
     this.#options = options;
+    for (const leftover of [INSTALL_FILE, INSTALL_FILE + LOCK_SUFFIX])
+      rmSync(`${directory}/${leftover}`, { force: true });
     this.#store = new Store(openEnvironment(`${directory}/${DATA_FILE}`, options.mapBytes), options);
   }
 
@@ -77,10 +83,14 @@ export class LmdbEngine implements Engine {
     this.#store.hold(done);
   }
 
-  /** For the snapshot store: ends `hold`. With a path, the file there has become the data file and is opened. */
+  /** For the snapshot store: ends `hold`. When the data file was replaced the new one is opened, the old given back. */
   resume(replaced: boolean): Environment | undefined {
     if (!replaced) return this.#store.resume();
     return this.#store.resume(openEnvironment(this.#store.environment.path, this.#options.mapBytes));
+  }
+
+  get mapBytes(): number | undefined {
+    return this.#options.mapBytes;
   }
 
   /** For the snapshot store: what is flushed. */
