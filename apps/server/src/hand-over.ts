@@ -1,4 +1,8 @@
+import type { Timer } from '@muster/base';
 import type { Member, MemberLog } from '@muster/member';
+
+/** How often it is looked whether the successor is still there. */
+const LOOK_MS = 20;
 
 /**
  * Makes another voter lead, if this member does: the one furthest along among those connected. Resolves when another
@@ -9,10 +13,21 @@ export function handOver(member: Member, timeoutMs: number, log: MemberLog): Pro
   if (target === undefined) return Promise.resolve();
   log('info', 'handing leadership over', { to: target.toString(16) });
   return new Promise((resolve) => {
-    member.transferLeadership(target, timeoutMs, (leads) => {
-      if (!leads) log('warn', 'leadership was not handed over', { to: target.toString(16), timeoutMs });
+    let timer = watch();
+    const finish = (leads: boolean): void => {
+      member.clock.cancel(timer);
+      if (!leads) log('warn', 'leadership was not handed over', { to: target.toString(16) });
       resolve();
-    });
+    };
+    member.transferLeadership(target, timeoutMs, finish);
+
+    /** One that goes away itself meanwhile is not waited for. */
+    function watch(): Timer {
+      return member.clock.schedule(LOOK_MS, () => {
+        if (member.connectedForMs(target as bigint) === undefined) finish(false);
+        else timer = watch();
+      });
+    }
   });
 }
 

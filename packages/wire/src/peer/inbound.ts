@@ -41,6 +41,8 @@ export class Inbound {
   readonly #receivers = new Map<NodeId, SnapshotReceiver>();
   readonly #refused = new Map<string, string>();
   #received = 0;
+  /** Callers from before it was known who the members are: answered by the first `retain`. */
+  #early: (() => void)[] | undefined = [];
 
   constructor(host: InboundHost) {
     this.#host = host;
@@ -87,8 +89,11 @@ export class Inbound {
     for (const link of this.#bySender.values()) link.lastHeardMs = nowMs;
   }
 
-  /** Closes the connections of senders that are no longer members. */
+  /** It is known who the members are now: closes the connections of senders that are none. */
   retain(knows: (sender: NodeId) => boolean): void {
+    const early = this.#early ?? [];
+    this.#early = undefined;
+    for (const answer of early) answer();
     for (const [sender, link] of this.#bySender) if (!knows(sender)) this.#drop(sender, link, 'removed');
     for (const [sender, receiver] of this.#receivers) if (!knows(sender)) receiver.abort('removed');
   }
@@ -112,6 +117,10 @@ export class Inbound {
   #onHello(link: FramedSocket, frame: Frame): void {
     const { env } = this.#host;
     const hello = decodeHello(frame);
+    if (this.#early) {
+      this.#early.push(() => link.over || this.#onHello(link, frame));
+      return;
+    }
     this.#settle(link);
     const refusal = refusalOf(hello, env.self, (sender) => this.#host.knows(sender)) ?? this.#busy(hello);
     if (refusal) {

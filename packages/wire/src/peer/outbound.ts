@@ -221,11 +221,11 @@ export class Outbound {
     const { clock, log } = this.#env;
     const answer = decodeAnswer(frame);
     if (answer.type === 'refused') {
+      const { code, reason } = answer.refusal;
       state.link.destroy();
-      this.#down(
-        { kind: 'lost', detail: `refused: ${answer.refusal.reason}` },
-        this.#env.limits.refusedRedialMs,
-      );
+      // Who is a member changes while a cluster runs; what else is refused will be refused again.
+      const delayMs = code === 'unknown-sender' ? undefined : this.#env.limits.refusedRedialMs;
+      this.#down({ kind: 'lost', detail: `refused: ${reason}` }, delayMs);
       return;
     }
     clock.cancel(state.timer);
@@ -253,9 +253,10 @@ export class Outbound {
     this.#attempt++;
     this.#state = { at: 'waiting', timer: clock.schedule(wait, () => this.#dial()) };
     const detail = end.kind === 'goodbye' ? `goodbye: ${end.why}` : end.detail;
-    if (detail !== this.#problem)
-      log.warn({ peer: idText(this.peer), reason: detail }, 'no connection to peer');
-    this.#problem = detail;
+    // Once when it goes down, and once for every refusal, which says more; not for each dial that fails meanwhile.
+    const isNews = this.#problem === '' || (detail.startsWith('refused: ') && detail !== this.#problem);
+    if (isNews) log.warn({ peer: idText(this.peer), reason: detail }, 'no connection to peer');
+    if (isNews) this.#problem = detail;
     const gone = end.kind === 'gone' || (end.kind === 'goodbye' && end.why === 'stopping');
     this.#report(gone ? 'gone' : 'silent');
   }

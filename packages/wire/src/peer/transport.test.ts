@@ -242,6 +242,20 @@ describe('the peer transport', () => {
     });
   });
 
+  it('keeps callers waiting that come before it knows its peers, instead of refusing them', async () => {
+    await withStations([await Station.open(1n), await Station.open(2n)], async (a, b) => {
+      b?.transport.setPeers(new Map([[1n, [a?.url ?? '']]]));
+      await new Promise((resolve) => setTimeout(resolve, 50));
+      assert.equal(b?.count('connected'), 0);
+      a?.transport.setPeers(new Map([[2n, [b?.url ?? '']]]));
+      await Promise.all([a, b].map((station) => station?.event((event) => event.type === 'connected')));
+      assert.deepEqual(
+        [...(a?.logged ?? []), ...(b?.logged ?? [])].filter((line) => /no connection/.test(line.text)),
+        [],
+      );
+    });
+  });
+
   it('says why it cannot listen', async () => {
     const a = await Station.open(1n);
     await withStations([a], async () => {
