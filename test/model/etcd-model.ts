@@ -116,8 +116,8 @@ export class EtcdModel implements EtcdApi {
   }
 
   async leaseGrant(request: LeaseGrantRequest): Promise<WithHeader<LeaseGrantResult>> {
-    if (request.ttlSeconds > TTL_MAX_SECONDS) throw new KvError('LEASE_TTL_TOO_LARGE');
     this.#refuseWithoutSpace();
+    if (request.ttlSeconds > TTL_MAX_SECONDS) throw new KvError('LEASE_TTL_TOO_LARGE');
     const id = request.id === 0n ? ++this.#leaseCounter : request.id;
     if (this.#leases.has(id)) throw new KvError('LEASE_EXISTS');
     const ttlSeconds = Math.max(TTL_MIN_SECONDS, request.ttlSeconds);
@@ -248,7 +248,10 @@ export class EtcdModel implements EtcdApi {
     if (size > REQUEST_BYTES_MAX && !readOnly) throw new KvError('REQUEST_TOO_LARGE');
     if (ops.some(writesSpace)) this.#refuseWithoutSpace();
     const outer: TxnRequest = { compare: [], success: ops, failure: [] };
-    for (const op of flatOps(this.#now, outer)) this.#checkAgainstState(op);
+    const executed = flatOps(this.#now, outer);
+    for (const op of executed)
+      if (op.type === 'put') this.#checkPutAgainstState(op.put, ops[0]?.type === 'put');
+    for (const op of executed) if (op.type === 'range') this.#checkRangeAgainstState(op.range);
     const run = new WriteRun(this.#now, this.#revision, (revision, current) =>
       this.#stateAt(revision, current),
     );
@@ -258,15 +261,18 @@ export class EtcdModel implements EtcdApi {
     return { responses, txn: first?.type === 'txn' ? { ...first.txn, revision: this.#revision } : undefined };
   }
 
-  #checkAgainstState(op: RequestOp): void {
-    if (op.type === 'put') {
-      const { put } = op;
-      if ((put.ignoreValue || put.ignoreLease) && !this.#now.has(keyText(put.key))) {
-        throw new KvError('KEY_NOT_FOUND');
-      }
-      if (put.lease && !this.#leases.has(put.lease)) throw new KvError('LEASE_NOT_FOUND');
+  /** A put of its own looks at the lease first, one in a txn at the key. */
+  #checkPutAgainstState(put: PutRequest, alone: boolean): void {
+    const noLease = put.lease && !this.#leases.has(put.lease);
+    if (noLease && alone) throw new KvError('LEASE_NOT_FOUND');
+    if ((put.ignoreValue || put.ignoreLease) && !this.#now.has(keyText(put.key))) {
+      throw new KvError('KEY_NOT_FOUND');
     }
-    if (op.type === 'range' && op.range.revision) this.#stateAt(op.range.revision, this.#revision);
+    if (noLease) throw new KvError('LEASE_NOT_FOUND');
+  }
+
+  #checkRangeAgainstState({ revision }: RangeRequest): void {
+    if (revision) this.#stateAt(revision, this.#revision);
   }
 
   #commit(state: State, events: readonly Event[]): void {

@@ -1,6 +1,7 @@
 import type { Case } from '../suite.ts';
 import { clusterCases } from './cluster.ts';
 import { compactCases } from './compact.ts';
+import { errorCases } from './errors.ts';
 import { kvCases } from './kv.ts';
 import { leaseCases } from './lease.ts';
 import { rangeCases } from './range.ts';
@@ -16,4 +17,5 @@ export const ALL_CASES: readonly Case[] = [
   ...watchCases,
   ...leaseCases,
   ...clusterCases,
+  ...errorCases,
 ];

@@ -214,6 +214,17 @@ add('compare: an unknown result or target number is true', async (c) => {
   assert.equal(await test(c, { key: c.key('k'), target: 9, result: 'equal' }), true);
 });
 
+add('compare: an unknown target is zero against zero; a missing value stays false', async (c) => {
+  await c.put('k', 'v');
+  for (const name of ['k', 'missing']) {
+    for (const result of ['notEqual', 'greater', 'less'] as const) {
+      assert.equal(await test(c, { key: c.key(name), target: 9, result }), false, result);
+    }
+    assert.equal(await test(c, { key: c.key(name), target: 9, result: 'equal' }), true);
+  }
+  assert.equal(await test(c, { key: c.key('missing'), target: 'value', result: 9 }), false);
+});
+
 add('all compares see the state before the txn, those of nested txns too', async (c) => {
   const compare: Compare = { key: c.key('k'), target: 'create', result: 'equal' };
   const answer = await c.api.txn(txn([c.putOp('k'), nested([c.putOp('yes')], [c.putOp('no')], [compare])]));
