@@ -6,7 +6,7 @@ import { join, relative } from 'node:path';
 import { fileURLToPath } from 'node:url';
 
 const ROOT = fileURLToPath(new URL('../../..', import.meta.url));
-const NODE = join(ROOT, 'node_modules/.bin/node');
+const NODE = join(ROOT, 'node_modules/node/bin/node');
 const PNPM = 'pnpm@10.34.9';
 const INSTALL_STAMP = join(ROOT, 'node_modules/.muster-install');
 const DASHBOARD = join(ROOT, 'apps/dashboard');

@@ -170,7 +170,7 @@ function notable(line: string): string | undefined {
 }
 
 function shellLine(root: string, args: readonly string[]): string {
-  const node = join(relative(process.cwd(), root), 'node_modules/.bin/node');
+  const node = join(relative(process.cwd(), root), 'node_modules/node/bin/node');
   const [file = '', ...flags] = args;
   return [node, file, ...flags].join(' ');
 }

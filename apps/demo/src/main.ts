@@ -10,6 +10,9 @@ const ROOT = join(import.meta.dirname, '../../..');
 /** Ctrl-C reaches this process twice, from the terminal and from npm: within this time they are one. */
 const SAME_SIGNAL_MS = 1_000;
 
+/** When the first request to stop came. */
+let stopping: number | undefined;
+
 const plan = readPlan(process.argv.slice(2), process.env, ROOT);
 if (plan === undefined) {
   console.log(USAGE);
@@ -67,8 +70,6 @@ function tasks(demo: Demo, plan: Plan, again: boolean): Listr {
     },
   ]);
 }
-
-let stopping: number | undefined;
 
 function stopOnSignals(demo: Demo): void {
   const onSignal = async () => {

@@ -33,7 +33,8 @@ const NOT_BUILT = `<!doctype html>
 `;
 
 /**
- * Files of `directory` by URL path, its `index.html` at `/`. Without a built dashboard, `/` says how to build it.
+ * Files of `directory` below `/ui/`, its `index.html` at `/ui/` and, for who types only the address, at `/`. Without a
+ * built dashboard those two say how to build it.
  */
 export async function loadStatic(directory: string): Promise<(path: string) => StaticFile | undefined> {
   const files = new Map<string, StaticFile>();
@@ -46,10 +47,10 @@ export async function loadStatic(directory: string): Promise<(path: string) => S
         `${directory} holds more than ${FILES_MAX} files or ${BYTES_MAX} bytes: not a dashboard`,
       );
     }
-    files.set(`/${name.split(sep).join('/')}`, fileOf(name, new Uint8Array(content)));
+    files.set(`/ui/${name.split(sep).join('/')}`, fileOf(name, new Uint8Array(content)));
   }
-  const start = files.get('/index.html') ?? fileOf('index.html', new TextEncoder().encode(NOT_BUILT));
-  files.set('/', start);
+  const start = files.get('/ui/index.html') ?? fileOf('index.html', new TextEncoder().encode(NOT_BUILT));
+  for (const path of ['/', '/ui', '/ui/']) files.set(path, start);
   return (path) => files.get(path);
 }
 

@@ -56,8 +56,8 @@ export function Header() {
     stale.value === false ? '' : `Shown as of ${spanText(now.value - stale.value.since.getTime())} ago`;
   return (
     <header class="bar">
-      <a class="brand" href="./">
-        <img src="./icon.svg" alt="" width="28" height="28" />
+      <a class="brand" href="/ui/">
+        <img src="/ui/icon.svg" alt="" width="28" height="28" />
         <span>Muster</span>
       </a>
       <p class="pill" data-tone={tone} role="status">

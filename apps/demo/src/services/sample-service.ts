@@ -65,6 +65,7 @@ function register(muster: Client, name: string, server: Server): Promise<Registr
     version: '1.0.0',
     metadata: { pid: String(process.pid), startedAt: new Date().toISOString() },
     ttl: flags.ttl as Duration,
+    health: () => (server.listening ? 'passing' : 'critical'),
     shutdown: {
       linger: flags.linger as Duration,
       stop: () => new Promise((resolve) => server.close(() => resolve())),
