@@ -86,29 +86,29 @@ export function deleteLong(store: Store, table: number, key: Uint8Array): void {
 
 /** The entries of a table in order, long keys among the others. */
 export function iterateWithLong(store: Store, table: number, bounds: Bounds): Iterable<Entry> {
-  return expand(store, store.iterate(table, outerBounds(bounds)), tableRoom(table), EMPTY_BYTES, bounds, 0);
+  return expand(store, store.iterate(table, outerBounds(bounds)), tableRoom(table), [], bounds);
 }
 
-/** @param skip how many bytes of the stored keys are the room's name, not part of the key */
+/** @param chunks what all the keys begin with; stored keys then begin with the room's name instead */
 function* expand(
   store: Store,
   entries: Iterable<Entry>,
   room: Uint8Array,
-  prefix: Uint8Array,
+  chunks: readonly Uint8Array[],
   bounds: Bounds,
-  skip: number,
 ): Generator<Entry> {
+  const skip = chunks.length === 0 ? 0 : ROOM_BYTES;
   for (const entry of entries) {
     const [stored, value] = entry;
     if (stored.length - skip <= CHUNK_BYTES) {
-      yield skip === 0 ? entry : [concatBytes(prefix, stored.subarray(skip)), value];
+      yield skip === 0 ? entry : [concatBytes(...chunks, stored.subarray(skip)), value];
       continue;
     }
     const chunk = stored.subarray(skip, skip + CHUNK_BYTES);
     const inner = roomOf(room, chunk);
     const rest = boundsBehind(chunk, bounds);
     const within = store.iterate(OVERFLOW, roomBounds(inner, outerBounds(rest)));
-    yield* expand(store, within, inner, concatBytes(prefix, chunk), rest, ROOM_BYTES);
+    yield* expand(store, within, inner, [...chunks, chunk], rest);
   }
 }
 

@@ -64,6 +64,8 @@ export function openEnvironment(path: string, mapBytes: number = MAP_BYTES_DEFAU
     overlappingSync: false,
     noMemInit: false,
     cache: false,
+    // Transactions are put together here; lmdb's own gathering makes promises that nobody could handle.
+    eventTurnBatching: false,
     ...options,
   } as Parameters<typeof open>[0]) as RootDatabase<Uint8Array, StoreKey>;
   const tables: StoreDatabase[] = [];

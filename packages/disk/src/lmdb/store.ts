@@ -23,8 +23,15 @@ const SYSTEM = tableNumber('system');
 const latin1Slice = Buffer.prototype.latin1Slice;
 const LOWEST = new Uint8Array([0]);
 
-/** LMDB's MDB_MAP_FULL, and the system's ENOSPC and EDQUOT. */
-const FULL_CODES: readonly unknown[] = [-30792, 28, 122];
+/** A second try that has not ended by then never will: lmdb does not report that the file has become unusable. */
+export const RETRY_STALL_MS = 60_000;
+
+/**
+ * LMDB's MDB_MAP_FULL, and the system's ENOSPC, EDQUOT, EFBIG and EIO. LMDB itself says EIO when a write is cut short by
+ * a full disk. Trying again is safe after each of them, even after a failed sync: a transaction that failed before its
+ * meta page counts for nothing, and the next try writes every page of it anew.
+ */
+const RETRYABLE_CODES: readonly unknown[] = [-30792, 28, 122, 27, 5];
 
 /** The store could not make writes durable. With `retryable` it goes on trying; else nothing will be durable any more. */
 export class StoreError extends Error {
@@ -70,6 +77,7 @@ export class Store {
   #size: { readonly total: number; readonly inUse: number } | undefined;
   #flushing = false;
   #timer: NodeJS.Timeout | undefined;
+  #stall: NodeJS.Timeout | undefined;
   #waiters: Waiter[] = [];
   #failure: StoreError | undefined;
   #onQuiet: (() => void) | undefined;
@@ -258,6 +266,7 @@ export class Store {
     clearTimeout(this.#timer);
     this.#timer = undefined;
     this.#flushing = true;
+    if (this.#failure) this.#watchRetry();
     writeLayer(this.#environment, layer).then(
       () => this.#flushed(layer),
       (error: unknown) => this.#failed(error),
@@ -273,6 +282,7 @@ export class Store {
     this.#flushedUnits = layer.lastUnit;
     this.#size = undefined;
     this.#flushing = false;
+    clearTimeout(this.#stall);
     this.#failure = undefined;
     this.#settleWaiters(undefined);
     if (this.#quiet()) return;
@@ -281,13 +291,19 @@ export class Store {
     else this.#schedule();
   }
 
+  #watchRetry(): void {
+    this.#stall = setTimeout(() => this.#failed(new Error('a second try does not end')), RETRY_STALL_MS);
+    this.#stall.unref();
+  }
+
   #failed(cause: unknown): void {
-    const retryable = FULL_CODES.includes((cause as { code?: unknown }).code);
+    clearTimeout(this.#stall);
+    const retryable = RETRYABLE_CODES.includes((cause as { code?: unknown }).code);
     const reason = cause instanceof Error ? cause.message : String(cause);
     const { path } = this.#environment;
     const error = new StoreError(
       retryable
-        ? `no room to write ${path} (${reason}): writes stay in the log and are written here once there is`
+        ? `cannot write ${path} at the moment (${reason}; is the disk full?): writes stay in the log and are tried again`
         : `writing ${path} failed: ${reason}. Nothing is lost, the log has it; stop this member and check the disk`,
       { retryable, cause },
     );

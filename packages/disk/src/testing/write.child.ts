@@ -37,7 +37,7 @@ function appendMore(): void {
 
 let tag = engine.flushedTag;
 function commitMore(): void {
-  for (let i = 0; i < 5; i++) {
+  for (let i = 0; i < 5 && engine.pendingBytes < 20_000; i++) {
     tag++;
     for (const [table, key, value] of unitOf(tag)) engine.put(table, key, value);
     engine.commit(tag);
