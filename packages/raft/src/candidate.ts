@@ -17,6 +17,8 @@ export function campaign(s: RaftState, kind: CampaignKind): void {
   if (s.role === 'leader' || !s.promotable || s.log.hasUnappliedConfig) return;
   if (kind === 'preElection') s.becomePreCandidate();
   else s.becomeCandidate();
+  // A dead leader will not answer; to wait for it would hide that the vote is lost.
+  if (s.goneLeader !== NONE) s.votes.set(s.goneLeader, false);
   requestVotes(s, kind);
   // A pre-vote of one's own counts at once, a vote when it is durable: `countOwnVote`.
   if (kind === 'preElection') recordVote(s, true, s.id);
@@ -80,7 +82,7 @@ function recordVote(s: RaftState, granted: boolean, from: Message['from']): void
   const result: VoteResult = jointVoteResult(s.conf.voters, s.conf.votersOutgoing, s.votes);
   if (result === 'lost') {
     s.becomeFollower(s.term, NONE);
-    if (s.leaderGone) s.hurryElection();
+    if (s.goneLeader !== NONE) s.hurryElection();
   } else if (result === 'won' && s.votes.has(s.id)) {
     if (s.role === 'preCandidate') campaign(s, 'election');
     else startLeading(s);

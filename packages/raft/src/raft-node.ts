@@ -2,6 +2,7 @@ import { assert } from '@muster/base';
 import { campaign, countOwnVote } from './candidate.ts';
 import { encodeConfChange } from './conf-change-codec.ts';
 import { type RaftConfig, validateConfig } from './config.ts';
+import { maybeStand } from './follower.ts';
 import { maybeCommit, type ProposedEntry, peerUnreachable, propose, snapshotSent } from './leader.ts';
 import { type ConfChange, isJoint, isMember, nextConfState } from './membership.ts';
 import { type ConfState, type Entry, type Message, NONE, type NodeId } from './messages.ts';
@@ -77,7 +78,10 @@ export class RaftNode {
     step(this.#s, message);
   }
 
-  /** Proposes entries, all or none, in order. A follower sends them to the leader as one message. */
+  /**
+   * Proposes entries, all or none, in order. A follower sends them to the leader as one message,
+   * which counts in this term alone: when an entry of a later term is applied first, they are lost for good.
+   */
   propose(datas: readonly Uint8Array[]): ProposeResult {
     return this.#propose(datas.map((data) => ({ type: 'normal', data }))) as ProposeResult;
   }
@@ -168,6 +172,7 @@ export class RaftNode {
   onApplied(index: number): void {
     this.#s.log.appliedTo(index);
     maybeLeaveJoint(this.#s);
+    maybeStand(this.#s);
   }
 
   /**

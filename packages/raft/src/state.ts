@@ -35,9 +35,11 @@ export class RaftState {
   heartbeatElapsed = 0;
   /** Drawn anew for each wait: Raft section 5.2. */
   electionTimeout = 0;
-  /** The last leader's process is known dead and no other is known yet: elections do not wait. */
-  leaderGone = false;
+  /** The last leader, when its process is known dead and no other leads yet: elections do not wait. Else NONE. */
+  goneLeader: NodeId = NONE;
   deferredPreVote: DeferredPreVote | undefined;
+  /** The leader ordered this node to stand, which it may as soon as a membership change is applied. */
+  standWhenApplied = false;
   readonly votes = new Map<NodeId, boolean>();
 
   conf: ConfState;
@@ -118,10 +120,10 @@ export class RaftState {
   }
 
   /** The next attempt comes within a few ticks, for the leader is known dead. */
-  hurryElection(ticks = GONE_RETRY_TICKS): void {
+  hurryElection(): void {
     this.electionElapsed = 0;
-    const soon = ticks + this.prng.int(0, GONE_RETRY_JITTER_TICKS);
-    this.electionTimeout = Math.min(soon, this.config.electionTicks);
+    const ticks = GONE_RETRY_TICKS + this.prng.int(0, GONE_RETRY_JITTER_TICKS);
+    this.electionTimeout = Math.min(ticks, this.config.electionTicks);
   }
 
   becomeFollower(term: number, leader: NodeId): void {
@@ -136,7 +138,7 @@ export class RaftState {
     this.leader = NONE;
     this.votes.clear();
     this.electionElapsed = 0;
-    if (this.leaderGone) this.hurryElection();
+    if (this.goneLeader !== NONE) this.hurryElection();
     else this.drawElectionTimeout();
   }
 
@@ -165,7 +167,7 @@ export class RaftState {
   setLeader(leader: NodeId): void {
     this.leader = leader;
     if (leader !== NONE) {
-      this.leaderGone = false;
+      this.goneLeader = NONE;
       this.deferredPreVote = undefined;
     }
   }
@@ -179,6 +181,7 @@ export class RaftState {
     this.heartbeatElapsed = 0;
     this.drawElectionTimeout();
     this.votes.clear();
+    this.standWhenApplied = false;
     this.transferee = NONE;
     this.uncommittedBytes = 0;
     this.reads.clear();

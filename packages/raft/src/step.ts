@@ -83,7 +83,7 @@ function meetEarlierTerm(s: RaftState, m: Message): boolean {
 function receiveVote(s: RaftState, m: VoteRequest): void {
   learnCommit(s, m);
   const granted = answerVote(s, m);
-  if (!s.leaderGone || s.role !== 'follower') return;
+  if (s.goneLeader === NONE || s.role !== 'follower') return;
   if (m.type === 'preVote') takeTurn(s, granted);
 }
 

@@ -164,7 +164,7 @@ function restart(run: Run): void {
 /** True news and false alarms alike. */
 function gone(run: Run): void {
   const { group } = run;
-  const leader = group.leader?.id ?? group.prng.pick(run.pool);
+  const leader = group.leader()?.id ?? group.prng.pick(run.pool);
   if (group.prng.chance(0.5) && group.members.get(leader)?.node) group.crash(leader);
   for (const m of group.up) if (m.id !== leader && group.prng.chance(0.8)) m.running.leaderGone(leader);
 }
@@ -187,7 +187,7 @@ function changeMembers(run: Run): void {
 function heal({ group }: Run): void {
   for (const m of group.members.values()) if (!m.node) group.start(m.id);
   const done = () => {
-    const { leader } = group;
+    const leader = group.leader();
     if (!leader) return false;
     const goal = leader.status();
     if (goal.commit !== goal.lastIndex || isJoint(goal.confState) || goal.transferee !== NONE) return false;
@@ -211,7 +211,7 @@ function describe(group: SimGroup): string {
 function checkLive(run: Run): void {
   const { group } = run;
   heal(run);
-  const leader = group.leader;
+  const leader = group.leader();
   assert.ok(leader);
   const before = leader.status().commit;
   assert.deepEqual(leader.propose([new Uint8Array([1])]), { accepted: true });

@@ -98,7 +98,7 @@ export class SimGroup {
   }
 
   /** The leader of the highest term. */
-  get leader(): RaftNode | undefined {
+  leader(): RaftNode | undefined {
     let best: RaftNode | undefined;
     for (const { node } of this.up) if (node?.role === 'leader' && node.term > (best?.term ?? 0)) best = node;
     return best;
