@@ -9,6 +9,7 @@ import { WebSocket, WebSocketServer } from 'ws';
 import { RealClock } from '../../../test/support/real-clock.ts';
 import { type GatewayLimits, gatewayLimits } from '../src/limits.ts';
 import { createV1, type V1, type V1Deps } from '../src/v1/index.ts';
+import { AnswerCheck } from './answer-check.ts';
 import { StoreApi } from './store-api.ts';
 
 export type TestV1 = {
@@ -37,7 +38,13 @@ export function testV1(options: TestOptions = {}): TestV1 {
     memberHealth: () => true,
     ...options.deps,
   });
-  return { v1, api, ask: async (path, init) => v1.app.request(`http://test${path}`, init) };
+  const check = new AnswerCheck(v1.document);
+  const ask = async (path: string, init?: RequestInit): Promise<Response> => {
+    const response = await v1.app.request(`http://test${path}`, init);
+    await check.check(init?.method ?? 'GET', path, response);
+    return response;
+  };
+  return { v1, api, ask };
 }
 
 export async function json<T = Record<string, unknown>>(response: Response | Promise<Response>): Promise<T> {

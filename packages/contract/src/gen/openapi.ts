@@ -922,7 +922,7 @@ export interface operations {
         };
         requestBody?: never;
         responses: {
-            /** @description One page */
+            /** @description One page; with `key` the value, as of `GET /v1/kv/{key}` */
             200: {
                 headers: {
                     ETag: components["headers"]["ETag"];
@@ -934,7 +934,9 @@ export interface operations {
                     [name: string]: unknown;
                 };
                 content: {
-                    "application/json": components["schemas"]["KeyPage"];
+                    "application/json": components["schemas"]["KeyPage"] | components["schemas"]["Entry"];
+                    "text/plain": string;
+                    "application/octet-stream": string;
                 };
             };
             304: components["responses"]["NotModified"];

@@ -2,6 +2,7 @@
 import { utf8TextOrUndefined } from '@muster/base';
 import { type EntryResource, idToHex, toBase64 } from '@muster/contract';
 import type { KeyValue } from '@muster/kv';
+import { JSON_DEPTH_MAX, jsonDepth } from './json-depth.ts';
 
 export type Encoding = 'auto' | 'base64' | 'json';
 export type KeyName = { key: string } | { keyBase64: string };
@@ -31,7 +32,7 @@ function valueMembers(
   if (encoding === 'base64') return { valueBase64: toBase64(value) };
   const text = utf8TextOrUndefined(value);
   if (text === undefined) return { valueBase64: toBase64(value) };
-  if (encoding === 'json') {
+  if (encoding === 'json' && jsonDepth(value) <= JSON_DEPTH_MAX) {
     try {
       return { json: JSON.parse(text) };
     } catch {
