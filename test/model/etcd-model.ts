@@ -249,9 +249,8 @@ export class EtcdModel implements EtcdApi {
     if (ops.some(writesSpace)) this.#refuseWithoutSpace();
     const outer: TxnRequest = { compare: [], success: ops, failure: [] };
     const executed = flatOps(this.#now, outer);
-    for (const op of executed)
-      if (op.type === 'put') this.#checkPutAgainstState(op.put, ops[0]?.type === 'put');
-    for (const op of executed) if (op.type === 'range') this.#checkRangeAgainstState(op.range);
+    this.#checkPuts(executed, ops[0]?.type === 'put');
+    for (const op of executed) if (op.type === 'range') this.#checkRange(op.range);
     const run = new WriteRun(this.#now, this.#revision, (revision, current) =>
       this.#stateAt(revision, current),
     );
@@ -261,17 +260,23 @@ export class EtcdModel implements EtcdApi {
     return { responses, txn: first?.type === 'txn' ? { ...first.txn, revision: this.#revision } : undefined };
   }
 
-  /** A put of its own looks at the lease first, one in a txn at the key. */
-  #checkPutAgainstState(put: PutRequest, alone: boolean): void {
-    const noLease = put.lease && !this.#leases.has(put.lease);
-    if (noLease && alone) throw new KvError('LEASE_NOT_FOUND');
-    if ((put.ignoreValue || put.ignoreLease) && !this.#now.has(keyText(put.key))) {
-      throw new KvError('KEY_NOT_FOUND');
+  /** A put of its own looks at the lease first, one in a txn at the key, as earlier deletes of the txn leave it. */
+  #checkPuts(ops: readonly RequestOp[], alone: boolean): void {
+    const left = new Map(this.#now);
+    for (const op of ops) {
+      if (op.type === 'deleteRange') {
+        for (const kv of select(left, op.deleteRange)) left.delete(keyText(kv.key));
+      }
+      if (op.type !== 'put') continue;
+      const { key, lease, ignoreValue, ignoreLease } = op.put;
+      const noLease = lease && !this.#leases.has(lease);
+      if (noLease && alone) throw new KvError('LEASE_NOT_FOUND');
+      if ((ignoreValue || ignoreLease) && !left.has(keyText(key))) throw new KvError('KEY_NOT_FOUND');
+      if (noLease) throw new KvError('LEASE_NOT_FOUND');
     }
-    if (noLease) throw new KvError('LEASE_NOT_FOUND');
   }
 
-  #checkRangeAgainstState({ revision }: RangeRequest): void {
+  #checkRange({ revision }: RangeRequest): void {
     if (revision) this.#stateAt(revision, this.#revision);
   }
 

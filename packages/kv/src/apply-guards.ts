@@ -66,9 +66,22 @@ function stoppedByCorruption(command: Command): boolean {
 
 /** Throws when a put cannot be: an unknown lease, or a key that is to lend its value or lease and is not there. */
 export function checkPut(store: MvccStore, put: PutRequest, keyExists: () => boolean): void {
-  const lease = put.lease ?? 0n;
-  if (lease !== 0n && !put.ignoreLease) store.leases.checkExists(lease);
-  if ((put.ignoreValue || put.ignoreLease) && !keyExists()) throw new KvError('KEY_NOT_FOUND');
+  checkLease(store, put);
+  checkKey(put, keyExists);
+}
+
+/** The same of a put in a transaction, where etcd looks at the key before the lease. */
+export function checkTxnPut(store: MvccStore, put: PutRequest, keyExists: () => boolean): void {
+  checkKey(put, keyExists);
+  checkLease(store, put);
+}
+
+function checkLease(store: MvccStore, { lease = 0n, ignoreLease }: PutRequest): void {
+  if (lease !== 0n && !ignoreLease) store.leases.checkExists(lease);
+}
+
+function checkKey(put: PutRequest, exists: () => boolean): void {
+  if ((put.ignoreValue || put.ignoreLease) && !exists()) throw new KvError('KEY_NOT_FOUND');
 }
 
 /** Throws when a compaction at `revision` cannot be: etcd refuses to compact what is compacted, or is yet to come. */

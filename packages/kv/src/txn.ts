@@ -1,6 +1,6 @@
 import { assert, binaryString, compareBytes } from '@muster/base';
 import { KvError } from '@muster/contract';
-import { checkPut } from './apply-guards.ts';
+import { checkTxnPut } from './apply-guards.ts';
 import { IntervalSet } from './interval-set.ts';
 import { type KeyRange, keyRange } from './key-range.ts';
 import type { MvccStore, RevisionWriter } from './mvcc-store.ts';
@@ -34,7 +34,10 @@ type PlannedOp =
  * with nothing changed.
  */
 export function planTxn(store: MvccStore, request: TxnRequest): PlannedTxn {
-  return planWithin(store, request, new IntervalSet());
+  const planned = planWithin(store, request, new IntervalSet());
+  // After all puts, as etcd does: which error comes when several apply is seen by clients.
+  checkRanges(store, planned);
+  return planned;
 }
 
 /** `deleted` is what operations before this transaction delete. */
@@ -47,11 +50,10 @@ function planWithin(store: MvccStore, request: TxnRequest, deleted: IntervalSet)
 function planOp(store: MvccStore, op: RequestOp, deleted: IntervalSet): PlannedOp {
   switch (op.type) {
     case 'range':
-      checkRange(store, op.range);
       return op;
     case 'put': {
       const { key } = op.put;
-      checkPut(store, op.put, () => !deleted.has(binaryString(key)) && store.liveHead(key) !== undefined);
+      checkTxnPut(store, op.put, () => !deleted.has(binaryString(key)) && store.liveHead(key) !== undefined);
       return op;
     }
     case 'deleteRange':
@@ -69,6 +71,13 @@ function addDeleted(deleted: IntervalSet, range: KeyRange): void {
   const from = binaryString(range.kind === 'single' ? range.key : range.from);
   if (range.kind === 'single') deleted.add(from, `${from}\0`);
   else deleted.add(from, range.to === undefined ? AFTER_ALL_KEYS : binaryString(range.to));
+}
+
+function checkRanges(store: MvccStore, { ops }: PlannedTxn): void {
+  for (const op of ops) {
+    if (op.type === 'range') checkRange(store, op.range);
+    if (op.type === 'txn') checkRanges(store, op.txn);
+  }
 }
 
 /**
@@ -168,7 +177,7 @@ function executeOp(store: MvccStore, writer: RevisionWriter, op: PlannedOp): Res
   }
 }
 
-/** A put that `checkPut` let through. */
+/** A put that `checkPut` or `checkTxnPut` let through. */
 export function executePut(store: MvccStore, writer: RevisionWriter, put: PutRequest): PutResult {
   const { key, prevKv = false } = put;
   const head = store.head(key);
