@@ -117,11 +117,13 @@ test('an explicit order sorts by each target first and cuts afterwards', () => {
   assert.equal(shape(h, { limit: 2, sortOrder: 'descend' }), 'ed 5 more');
 });
 
-test('without an order a target still sorts, but after the limit was applied in key order', () => {
+test('without an order a target still sorts, but only one key more than the limit, in key order', () => {
   const h = filled();
   assert.equal(keysOf(h, { sortTarget: 'mod' }), 'badec');
   assert.equal(shape(h, { limit: 3, sortTarget: 'mod' }), 'bad 5 more');
   assert.equal(shape(h, { limit: 3, sortTarget: 'mod', sortOrder: 'none' }), 'bad 5 more');
+  assert.equal(shape(h, { limit: 2, sortTarget: 'create' }), 'bc 5 more');
+  assert.equal(shape(h, { limit: 2, sortTarget: 'mod', minModRevision: 3 }), 'ad 5 more');
 });
 
 test('min and max bounds are inclusive, 0 is off; limit and more apply after them, count before', () => {
