@@ -281,9 +281,13 @@ export class EtcdModel implements EtcdApi {
   }
 
   #commit(state: State, events: readonly Event[]): void {
+    const before = this.#now;
     this.#revision++;
     this.#states.set(this.#revision, state);
-    this.events.push(...events);
+    for (const { type, kv } of events) {
+      const prevKv = before.get(keyText(kv.key));
+      this.events.push(prevKv ? { type, kv, prevKv } : { type, kv });
+    }
     for (const watch of [...this.#watches]) watch.pump(true);
   }
 
@@ -358,17 +362,17 @@ class WriteRun {
       lease: put.ignoreLease && previous ? previous.lease : (put.lease ?? 0n),
     };
     this.state.set(id, kv);
-    this.events.push({ type: 'put', kv, ...(previous && { prevKv: previous }) });
+    this.events.push({ type: 'put', kv });
     return { revision, ...(put.prevKv && previous && { prevKv: previous }) };
   }
 
   #delete(request: DeleteRangeRequest): DeleteRangeResult {
     const doomed = select(this.state, request);
-    for (const prevKv of doomed) {
-      const zero = { value: NO_BYTES, createRevision: 0, version: 0, lease: 0n };
-      const kv = { key: prevKv.key, modRevision: this.#before + 1, ...zero };
-      this.state.delete(keyText(kv.key));
-      this.events.push({ type: 'delete', kv, prevKv });
+    for (const { key } of doomed) {
+      const modRevision = this.#before + 1;
+      this.state.delete(keyText(key));
+      const kv = { key, value: NO_BYTES, createRevision: 0, modRevision, version: 0, lease: 0n };
+      this.events.push({ type: 'delete', kv });
     }
     return { revision: this.#revision, deleted: doomed.length, prevKvs: request.prevKv ? doomed : [] };
   }

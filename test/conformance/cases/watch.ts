@@ -1,5 +1,6 @@
 import assert from 'node:assert/strict';
-import { EMPTY_BYTES, utf8 } from '@muster/base';
+import { EMPTY_BYTES, utf8, utf8Text } from '@muster/base';
+import type { RequestOp } from '@muster/kv';
 import { area, type Conformance, type Watched } from '../suite.ts';
 
 const { cases, add } = area('watch');
@@ -210,6 +211,24 @@ add('previous values, live and from the past; none on a creation; never unasked'
   }
   await plain.eventsUntil(4);
   assert.ok(plain.events.every((e) => e.prevKv === undefined));
+});
+
+add('a previous value is that before the whole txn, whatever the txn did in between', async (c) => {
+  const one = (op: RequestOp): RequestOp => ({
+    type: 'txn',
+    txn: { compare: [], success: [op], failure: [] },
+  });
+  await c.put('old', 'before');
+  const live = await c.watch({ ...c.all, prevKv: true });
+  const ops = ['new', 'old'].flatMap((name) => [one(c.putOp(name, 'during')), one(c.deleteOp(name))]);
+  const { header } = await c.api.txn({ compare: [], success: ops, failure: [] });
+  const past = await c.watch({ ...c.all, prevKv: true, startRevision: header.revision as number });
+  for (const watched of [live, past]) {
+    await watched.eventsUntil(4);
+    assert.deepEqual(shown(c, watched), ['put new', 'delete new', 'put old', 'delete old']);
+    const previous = watched.events.map((e) => e.prevKv && utf8Text(e.prevKv.value));
+    assert.deepEqual(previous, [undefined, undefined, 'before', 'before']);
+  }
 });
 
 add('a previous value below the compact revision is not told', async (c) => {
