@@ -1,7 +1,7 @@
 /** One member process: `muster-server [flags]`. */
 import { AssertionFailed } from '@muster/base';
 import { readCommandLine, refusalText, StartRefused } from './command-line.ts';
-import { Server } from './compose.ts';
+import type { Server } from './compose.ts';
 import { configOf } from './config.ts';
 import { helpText } from './flags.ts';
 import { createLogger, type Logger } from './logger.ts';
@@ -37,7 +37,9 @@ async function main(): Promise<void> {
   };
   for (const signal of Object.keys(SIGNALS) as (keyof typeof SIGNALS)[])
     process.on(signal, () => stop(signal));
-  server = await Server.start({ config, logger, onFatal: fatal });
+  // What a refused start, --help and --version do not need is not loaded for them.
+  const compose = await import('./compose.ts');
+  server = await compose.Server.start({ config, logger, onFatal: fatal });
   server.serving().then(
     () => logger.info({ addresses: server.clientAddresses }, 'ready to serve client requests'),
     () => {},
