@@ -63,7 +63,7 @@ test(`${REVISIONS} revisions through ${CUTS} cuts, a compaction and a leader cha
 
 async function startCursor(client: ReturnType<typeof connect>): Promise<string> {
   await using watch = client.watch('cut/');
-  return watch.ready;
+  return await watch.ready;
 }
 
 /** Two keys a revision, so that a torn one shows; 16 at a time, so that it does not take long. */

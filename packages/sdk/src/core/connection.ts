@@ -70,6 +70,8 @@ export class Connection {
   readonly #listeners: Listeners<ConnectionStatus>;
   #state: State = { kind: 'idle' };
   #attempt = 0;
+  /** The open socket has delivered something: its loss is not one more failure in a row. */
+  #progressed = false;
   #nextId = 0;
   #revision = 0;
 
@@ -190,6 +192,7 @@ export class Connection {
     const before = this.#liveLink();
     this.#options.endpoints.succeeded(link.endpoint);
     this.#revision = link.welcome?.rev ?? 0;
+    this.#progressed = false;
     this.#unbind('moving to another member');
     this.#setState({ kind: 'open', link, sinceMs: this.#options.clock.nowMs() });
     before?.close(1000, 'moved');
@@ -231,7 +234,10 @@ export class Connection {
     if (frame.t === 'ev' || frame.t === 'snap') this.#revision = Math.max(this.#revision, frame.rev);
     const verdict = subscriber.receive(frame);
     if (verdict === 'ok') {
-      if (frame.t === 'ev' || frame.t === 'snap') slot.attempts = 0;
+      if (frame.t === 'ev' || frame.t === 'snap') {
+        slot.attempts = 0;
+        this.#progressed = true;
+      }
     } else if (verdict === 'done') {
       this.#byId.delete(frame.id);
       slot.id = undefined;
@@ -296,7 +302,8 @@ export class Connection {
     }
     if ((state.kind !== 'open' && state.kind !== 'connecting') || state.link !== link) return;
     endpoints.failed(link.endpoint);
-    const sound = state.kind === 'open' && clock.nowMs() - state.sinceMs >= SOCKET_SOUND_MS;
+    const sound =
+      state.kind === 'open' && (this.#progressed || clock.nowMs() - state.sinceMs >= SOCKET_SOUND_MS);
     this.#attempt = sound ? 0 : this.#attempt + 1;
     this.#unbind(`${link.endpoint}: ${cause}`);
     const delayMs = backoffDelayMs(SOCKET_BACKOFF, Math.max(0, this.#attempt - 1), prng);
