@@ -10,6 +10,7 @@ import { answerVote, deferVote, inLease, knownCommit, learnCommit, type VoteRequ
 
 export function step(s: RaftState, m: Message): void {
   if (m.to !== s.id || m.from === s.id) return;
+  if (m.from === s.goneLeader) s.goneLeader = NONE;
   if (isRequestToLeader(m)) {
     // Carries no claim about leadership; an older term only says that the asker has yet to hear of this one. A
     // proposal counts in the term it names alone: once an entry of a later term is applied, its sender knows that

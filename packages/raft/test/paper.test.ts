@@ -145,6 +145,21 @@ describe('section 5.2: leader election', () => {
     assert.equal(one.persist().node.role, 'leader');
   });
 
+  test('nor when only what came before the vote is', () => {
+    const one = new Lone();
+    one.step({ type: 'append', term: 1, entries: [entry(1, 1)] }).take();
+    one.node.campaign();
+    one.step({ type: 'preVoteResponse', term: 2 }).take();
+    one.step({ type: 'voteResponse', term: 2 });
+    const [earlier, ...rest] = one.waiting.splice(0);
+    assert.ok(earlier && rest.length > 0);
+    one.log.append(earlier.entries);
+    one.node.onPersisted(earlier.number);
+    assert.equal(one.node.role, 'candidate');
+    one.waiting.push(...rest);
+    assert.equal(one.persist().node.role, 'leader');
+  });
+
   test('a candidate gives way to a leader of its own term', () => {
     for (const type of ['append', 'heartbeat'] as const) {
       const one = new Lone();

@@ -166,6 +166,30 @@ describe('section 4.2: availability through changes', () => {
   });
 });
 
+describe('news of a commit that come with votes', () => {
+  test('end a candidacy that counts by a configuration out of date', () => {
+    const config: Entry = {
+      index: 1,
+      term: 1,
+      type: 'config',
+      data: encodeConfChange(change(['remove', 3n])),
+    };
+    const one = new Lone();
+    one.step({ type: 'append', term: 1, entries: [config] }).run();
+    one.ticks(20);
+    one.step({ type: 'preVoteResponse', term: 2, commit: 1, commitTerm: 1 }).take();
+    assert.deepEqual([one.node.role, one.node.term, one.node.status().commit], ['follower', 1, 1]);
+  });
+
+  test('are believed only where the very entry is in the log', () => {
+    const one = new Lone({ terms: [1, 2] });
+    one.step({ type: 'preVote', term: 3, lastIndex: 2, lastTerm: 3, commit: 2, commitTerm: 3 }).run();
+    assert.equal(one.node.status().commit, 0);
+    one.step({ type: 'preVote', term: 3, lastIndex: 2, lastTerm: 3, commit: 2, commitTerm: 2 }).run();
+    assert.equal(one.node.status().commit, 2);
+  });
+});
+
 describe('section 4.3: joint consensus', () => {
   const swap = change(['remove', 2n], ['remove', 3n], ['addVoter', 4n], ['addVoter', 5n]);
 
@@ -501,6 +525,24 @@ describe("a leader's process is known dead", () => {
     assert.ok(asked >= 2 * 5, `${asked} requests in 20 ticks`);
     group.node(3n).leaderGone(1n);
     for (let i = 0; i < 4; i++) {
+      group.tick(2n);
+      group.settle();
+    }
+    assert.equal(group.leader()?.id, 2n);
+  });
+
+  test('a dead leader that is back and needed may vote: of two, the other one alone cannot', () => {
+    const group = ledBy(1n, [1n, 2n]);
+    group.node(1n).propose([bytes('x')]);
+    group.settle((m) => m.type !== 'appendResponse');
+    group.crash(1n);
+    group.member(1n).hardState = { term: 1, vote: 1n, commit: 1 };
+    group.member(1n).disk.reset(0, 0);
+    group.member(1n).disk.append([entry(1, 1, '')]);
+    group.node(2n).leaderGone(1n);
+    group.settle();
+    group.start(1n);
+    for (let i = 0; i < 30 && !group.leader(); i++) {
       group.tick(2n);
       group.settle();
     }
