@@ -1,20 +1,17 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
-import { compareBytes } from '@muster/base';
-import { KvError } from '@muster/contract';
-import type { EtcdApi, Event, TxnResult, WatchHandle, WatchRequest } from '@muster/kv';
+import type { EtcdApi, Event, WatchHandle, WatchRequest } from '@muster/kv';
 import fc from 'fast-check';
 import { SimCluster } from '../../packages/member/test/sim-cluster.ts';
 import { EtcdModel } from './etcd-model.ts';
 import { type Step, step } from './random-ops.ts';
+import { callOf, outcome } from './steps.ts';
 
 /**
  * A whole member, with power cuts, against the plain model: the same random steps, the same answers, errors, watch
  * events and cancels. A failure prints its seed and path; MODEL_SEED and MODEL_PATH replay it, MODEL_RUNS asks for more.
  */
 const RUNS = Number(process.env.MODEL_RUNS ?? 150);
-
-type Outcome = { readonly value: unknown } | { readonly error: string };
 
 /** What one side of a watch got. */
 class Seen {
@@ -52,7 +49,7 @@ class Twins {
   async run(next: Step): Promise<void> {
     if (next.type === 'watch') return this.watch(next);
     if (next.type === 'restart') return this.restart();
-    const call = callOf(next, this.model);
+    const call = callOf(next, this.model.revision);
     const expected = await outcome(call(this.model));
     const actual = await this.cluster.wait(outcome(call(this.api)));
     assert.deepEqual(actual, expected);
@@ -95,74 +92,6 @@ class Twins {
       assert.deepEqual(real.events, model.events);
     }
   }
-}
-
-function callOf(
-  next: Exclude<Step, { type: 'watch' | 'restart' }>,
-  model: EtcdModel,
-): (api: EtcdApi) => Promise<object> {
-  const at = (back: number) => model.revision - back;
-  switch (next.type) {
-    case 'range': {
-      const { op, back } = next;
-      const request = back === undefined ? op : { ...op, revision: Math.max(0, at(back)) };
-      return (api) => api.range(request);
-    }
-    case 'put':
-      return (api) => api.put(next.op);
-    case 'deleteRange':
-      return (api) => api.deleteRange(next.op);
-    case 'txn':
-      return (api) => api.txn(next.op);
-    case 'compact': {
-      const request = { revision: at(next.back), physical: next.physical };
-      return (api) => api.compact(request);
-    }
-    case 'grant':
-      return (api) => api.leaseGrant({ id: next.id, ttlSeconds: 1_000_000 });
-    case 'revoke':
-      return (api) => api.leaseRevoke({ id: next.id });
-    case 'keepAlive':
-      return (api) => api.leaseKeepAlive({ id: next.id });
-    case 'timeToLive':
-      return async (api) => {
-        const { keys, ttlSeconds, ...rest } = await api.leaseTimeToLive({ id: next.id, keys: true });
-        return { ...rest, keys: [...keys].sort(compareBytes), alive: ttlSeconds > 0 };
-      };
-    case 'leases':
-      return async (api) => {
-        const { leases, header } = await api.leaseLeases();
-        return { leases: [...leases].sort((a, b) => (a < b ? -1 : 1)), header };
-      };
-    case 'space': {
-      const action = next.full ? 'activate' : 'deactivate';
-      return (api) => api.alarm({ action, memberId: 1n, alarm: 'nospace' });
-    }
-  }
-}
-
-/** An answer without what differs by nature, or the code of the error. */
-async function outcome(call: Promise<object>): Promise<Outcome> {
-  try {
-    const { header, ...rest } = (await call) as {
-      header: { revision: number };
-      responses?: TxnResult['responses'];
-    };
-    const responses = rest.responses && { responses: withoutInnerTxnRevisions(rest.responses) };
-    return { value: { ...rest, ...responses, headerRevision: header.revision } };
-  } catch (error) {
-    if (!(error instanceof KvError)) throw error;
-    return { error: error.message };
-  }
-}
-
-/** etcd's header inside a nested txn is empty, so its revision is nobody's business. */
-function withoutInnerTxnRevisions(responses: TxnResult['responses']): unknown[] {
-  return responses.map((response) => {
-    if (response.type !== 'txn') return response;
-    const { revision: _, ...txn } = response.txn;
-    return { type: 'txn', txn: { ...txn, responses: withoutInnerTxnRevisions(txn.responses) } };
-  });
 }
 
 test('a member answers, fails, notifies and survives as the model does', async () => {
