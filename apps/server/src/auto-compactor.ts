@@ -6,7 +6,7 @@ const REVISION_PERIOD_MS = 5 * 60_000;
 /** Samples in one interval of the periodic mode. */
 const SAMPLES = 10;
 
-export type CompactionTarget = {
+type CompactionTarget = {
   isLeader(): boolean;
   /** The newest revision. */
   revision(): number;

@@ -1,7 +1,15 @@
 /** Wires one member out of its parts, and takes it down again in order. */
 import { randomBytes } from 'node:crypto';
 import { hex, Prng } from '@muster/base';
-import { createGateway, createMetrics, createV1, type Gateway, gatewayLimits } from '@muster/gateway';
+import {
+  createGateway,
+  createMetrics,
+  createV1,
+  DEFAULT_LIMITS,
+  type Gateway,
+  type GatewayLimits,
+  gatewayLimits,
+} from '@muster/gateway';
 import { LocalApi, Member, RAFT_META_KEY } from '@muster/member';
 import { idText, TcpPeerTransport } from '@muster/wire';
 import { AutoCompactor } from './auto-compactor.ts';
@@ -20,7 +28,7 @@ import { type OpenParts, openStorage, type Storage } from './storage.ts';
 import { SystemClock } from './system-clock.ts';
 import { ETCD_CLUSTER_VERSION, ETCD_VERSION, MUSTER_VERSION } from './version.ts';
 
-export type ServerOptions = {
+type ServerOptions = {
   readonly config: Config;
   readonly logger: Logger;
   /** What must never happen did: the process is to end with this. */
@@ -211,7 +219,7 @@ async function openGateway(
   },
 ): Promise<Gateway> {
   const { api, member, transport, clock, prng, stalls } = parts;
-  const limits = gatewayLimits({ ...config.gateway, txnOps: config.maxTxnOps });
+  const limits = gatewayLimits(limitsOf(config));
   const metrics = createMetrics();
   metrics.addSource(memberMetrics({ member, transport, quotaBytes: config.quotaBytes }));
   stalls.register(metrics.registry);
@@ -242,4 +250,17 @@ async function openGateway(
     log: logger,
     v1,
   });
+}
+
+/** The gateway's limits out of the flags; those that no flag names follow from those that one does. */
+export function limitsOf(config: Config): Partial<GatewayLimits> {
+  const { gateway, maxRequestBytes, maxTxnOps } = config;
+  const valueBytes = Math.min(maxRequestBytes, gateway.bodyBytes);
+  return {
+    ...gateway,
+    valueBytes,
+    keyBytes: Math.min(DEFAULT_LIMITS.keyBytes, valueBytes),
+    outFrameBytes: Math.min(DEFAULT_LIMITS.outFrameBytes, gateway.bufferedBytes),
+    txnOps: maxTxnOps,
+  };
 }

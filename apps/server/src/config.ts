@@ -100,14 +100,18 @@ export function configOf(line: CommandLine, warnings: string[] = []): Config {
   return config;
 }
 
-function gatewayOf({ values }: CommandLine): GatewayConfig {
+function gatewayOf({ values, given }: CommandLine): GatewayConfig {
+  // JSON carries keys and values in base64: a third more, and some for the rest.
+  const bodyBytes = given.has('max-body-bytes')
+    ? values['max-body-bytes']
+    : Math.max(values['max-body-bytes'], 2 * values['max-request-bytes']);
   return {
     connections: values['max-connections'],
     sockets: values['max-sockets'],
     streams: values['max-streams'],
     subscriptionsPerSocket: values['max-subscriptions'],
     frameBytes: values['max-frame-bytes'],
-    bodyBytes: values['max-body-bytes'],
+    bodyBytes,
     headerBytes: values['max-header-bytes'],
     bufferedBytes: values['max-buffered-bytes'],
     headersTimeoutMs: values['headers-timeout'],

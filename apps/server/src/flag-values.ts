@@ -72,10 +72,11 @@ function parseDuration(text: string): number {
   return value;
 }
 
+/** In whole milliseconds, rounded up. */
 export function parsePositiveDuration(text: string): number {
   const value = parseDuration(text);
   if (value <= 0) throw new BadValue('expected a duration above 0, such as 30s');
-  return value;
+  return Math.ceil(value);
 }
 
 /** Comma-separated URLs that something listens on or is reached at. Sorted, as etcd keeps them. */

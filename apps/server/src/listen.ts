@@ -11,7 +11,7 @@ export type ClientDoor = {
   upgrade(req: IncomingMessage, socket: Duplex, head: Buffer): void;
 };
 
-export type ListenOptions = {
+type ListenOptions = {
   readonly urls: readonly string[];
   readonly door: ClientDoor;
   readonly limits: {
