@@ -14,7 +14,7 @@ import type {
 } from '@muster/kv';
 
 /** What some target cannot do; a case that needs it is skipped there, with the target's reason. */
-export type Feature =
+type Feature =
   | 'progress-request'
   | 'watch-back-pressure'
   | 'watch-future-progress'
@@ -27,9 +27,9 @@ export type Feature =
   | 'move-leader-header'
   | 'own-sort-checks';
 
-export type Area = 'kv' | 'range' | 'txn' | 'compact' | 'watch' | 'lease' | 'cluster' | 'errors';
+type Area = 'kv' | 'range' | 'txn' | 'compact' | 'watch' | 'lease' | 'cluster' | 'errors';
 
-export type Running = {
+type Running = {
   readonly api: EtcdApi;
   /** Lets time pass for the target: really, or on its own clock. */
   passTime(ms: number): Promise<void>;

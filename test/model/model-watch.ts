@@ -3,7 +3,7 @@ import type { Event, ResponseHeader, WatchHandle, WatchRequest, WatchResponse, W
 import { covers } from './model-txn.ts';
 
 /** What a watch of the model looks at. */
-export type WatchedStore = {
+type WatchedStore = {
   readonly revision: number;
   readonly compactRevision: number;
   /** Every event ever, oldest first, each with its previous value. */

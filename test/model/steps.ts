@@ -4,7 +4,7 @@ import type { EtcdApi, TxnResult } from '@muster/kv';
 import type { Step } from './random-ops.ts';
 
 /** What a call came to, without what differs from one implementation to another by nature. */
-export type Outcome = { readonly value: unknown } | { readonly error: string };
+type Outcome = { readonly value: unknown } | { readonly error: string };
 
 /** A step as a call on any `EtcdApi`; `current` is the revision that it counts back from. */
 export function callOf(

@@ -33,7 +33,7 @@ export type HistoryQuery = {
 export type HistorySlice = { readonly events: readonly Event[]; readonly nextRevision: number };
 
 /** A slice made for a cursor: what to send, if anything, where it stands then, and how many revisions it cost. */
-export type Refill = {
+type Refill = {
   readonly next: number;
   readonly response: WatchResponse | undefined;
   readonly cost: number;

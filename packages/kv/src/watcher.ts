@@ -9,7 +9,7 @@ import type { WatchGroup } from './watch-groups.ts';
  * - `future`: has nothing to get before the revision `next`, which is beyond the next one
  * - `closed`: nothing is ever delivered again
  */
-export type WatcherState = 'refused' | 'lagging' | 'stalled' | 'synced' | 'future' | 'closed';
+type WatcherState = 'refused' | 'lagging' | 'stalled' | 'synced' | 'future' | 'closed';
 
 /** What the hub does for a handle. */
 export type WatcherOwner = {

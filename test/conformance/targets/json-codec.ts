@@ -35,7 +35,7 @@ export function decodeHeader(value: unknown): ResponseHeader {
   };
 }
 
-export function decodeKv(value: unknown): KeyValue {
+function decodeKv(value: unknown): KeyValue {
   const kv = object(value);
   return {
     key: bytes(kv.key),
