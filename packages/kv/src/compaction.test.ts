@@ -179,3 +179,18 @@ test('a key changed twice in the compacted revision keeps its last change only',
   assert.deepEqual(h.events(3), ['k deleted@3', 'k=again@4']);
   assert.equal(h.records('revisions'), 2);
 });
+
+test('slices that end inside a revision of many changes miss none of them', () => {
+  for (const compactionBatch of [1, 2, 3]) {
+    const h = new Harness({ compactionBatch });
+    for (const round of ['1', '2', '3']) {
+      h.txn({ success: ['a', 'b', 'c', 'd', 'e'].map((key) => op.put(key, round)) });
+    }
+    h.delete('a', 'z');
+    h.put('end');
+    h.compact(4);
+    assert.equal(h.records('revisions'), 5 + 5 + 1);
+    h.compact(6);
+    assert.deepEqual([h.records('revisions'), h.records('keys')], [1, 1]);
+  }
+});
