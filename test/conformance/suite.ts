@@ -23,9 +23,7 @@ type Feature =
   | 'hashkv'
   | 'hashkv-at-compaction'
   | 'alarm-header'
-  | 'alarm-none-ignored'
-  | 'move-leader-header'
-  | 'own-sort-checks';
+  | 'alarm-none-ignored';
 
 type Area = 'kv' | 'range' | 'txn' | 'compact' | 'watch' | 'lease' | 'cluster' | 'errors';
 
