@@ -62,7 +62,7 @@ export function acceptAppend(s: RaftState, m: Append): void {
   const { log } = s;
   if (s.conf.voters.length === 0 && log.pendingSnapshot === undefined) {
     // The first members were configured before entry 1, so the log alone cannot tell a new one who they are.
-    rejectAppend(s, m);
+    rejectAppend(s, { ...m, prevIndex: 0, prevTerm: 0 });
     return;
   }
   if (m.prevIndex < log.committed) {
