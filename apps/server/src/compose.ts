@@ -16,7 +16,6 @@ import { AutoCompactor } from './auto-compactor.ts';
 import { type Identity, identify } from './bootstrap.ts';
 import { StartRefused } from './command-line.ts';
 import { type Config, dashboardDirOf } from './config.ts';
-import { handOver } from './hand-over.ts';
 import { bindAddress, bindRefusal, ClientPort } from './listen.ts';
 import { type Logger, memberLog } from './logger.ts';
 import { memberMetrics } from './member-metrics.ts';
@@ -92,7 +91,7 @@ export class Server {
     readiness.close();
     compactor.stop();
     const drained = gateway.drain();
-    await handOver(member, config.electionMs, memberLog(logger));
+    await new Promise<void>((resolve) => member.handOver(resolve));
     await Promise.all([drained, port.close(config.shutdownMs)]);
     gateway.close();
     await new Promise<void>((resolve) => member.stop(resolve));

@@ -18,7 +18,7 @@ export class HandOver {
     this.#connected = options.connected;
   }
 
-  /** `done` says whether `target` leads now; false after `timeoutMs`, or when somebody else took over. */
+  /** `done` says whether `target` leads now; false after `timeoutMs`, when it went away, or another took over. */
   transfer(target: NodeId, timeoutMs: number, done: (leads: boolean) => void): void {
     const self = this.#raft.id;
     if (this.#raft.leader === target) return done(true);
@@ -30,13 +30,15 @@ export class HandOver {
     const check = () => {
       const leader = this.#raft.leader;
       if (leader !== NONE && leader !== self) finish(leader === target);
+      else if (!this.#connected(target)) finish(false);
     };
     const timer = this.#clock.schedule(timeoutMs, () => finish(false));
     this.#waiting.add(check);
     this.#raft.transferLeadership(target);
   }
 
-  onLeaderChange(): void {
+  /** The leader changed, or a peer went away. */
+  onChange(): void {
     for (const check of [...this.#waiting]) check();
   }
 

@@ -40,8 +40,10 @@ export class Member {
   readonly limits: MemberLimits;
   readonly requestTimeoutMs: number;
   readonly hub: WatchHub;
+  readonly engine: Engine;
+  readonly clock: Clock;
+  readonly prng: Prng;
   readonly #options: MemberOptions;
-  readonly #clock: Clock;
   readonly #raft: RaftNode;
   readonly #memoryLog: MemoryLog;
   /** Set when the log must start over before anything else (a crash while a snapshot was installed). */
@@ -76,7 +78,9 @@ export class Member {
     this.clusterId = options.clusterId;
     this.limits = checkLimits({ ...DEFAULT_LIMITS, ...options.limits });
     this.requestTimeoutMs = 5000 + 2 * options.electionMs;
-    this.#clock = options.clock;
+    this.engine = options.engine;
+    this.clock = options.clock;
+    this.prng = options.prng;
     this.#machine = openMachine(this.#options);
     const start = openRaftState(options, this.#machine);
     this.#memoryLog = start.log;
@@ -140,18 +144,6 @@ export class Member {
 
   get machine(): StateMachine {
     return this.#machine;
-  }
-
-  get engine(): Engine {
-    return this.#options.engine;
-  }
-
-  get clock(): Clock {
-    return this.#clock;
-  }
-
-  get prng(): Prng {
-    return this.#options.prng;
   }
 
   get soft(): SoftState {
@@ -221,7 +213,7 @@ export class Member {
     this.#setPeers();
     const { voters } = this.#applyLoop.meta.confState;
     if (voters.length === 1 && voters[0] === this.id) this.#raft.campaign();
-    this.#lastTickMs = this.#clock.nowMs();
+    this.#lastTickMs = this.clock.nowMs();
     this.#scheduleTick();
     this.#wake();
   }
@@ -239,8 +231,8 @@ export class Member {
       this.#proposer.failAll(stopped);
       this.#reads.failAll(stopped);
       this.#link.failAll(stopped);
-      if (this.#tickTimer) this.#clock.cancel(this.#tickTimer);
-      this.#options.engine.flush((error) => {
+      if (this.#tickTimer) this.clock.cancel(this.#tickTimer);
+      this.engine.flush((error) => {
         if (error) this.#options.log('error', 'the last flush failed', { error: error.message });
         this.#state = 'stopped';
         done();
@@ -261,7 +253,7 @@ export class Member {
   read(timeoutMs: number | undefined, done: (error: KvError | undefined) => void): void {
     if (this.#state !== 'running') return done(new KvError('STOPPED'));
     const limited = this.#timeout(timeoutMs);
-    const added = this.#reads.add({ deadlineMs: this.#clock.nowMs() + limited, done });
+    const added = this.#reads.add({ deadlineMs: this.clock.nowMs() + limited, done });
     if (!added) return done(new KvError('TOO_MANY_REQUESTS'));
     this.#wake();
   }
@@ -274,7 +266,7 @@ export class Member {
   ): void {
     if (this.#state !== 'running') return done(undefined, new KvError('STOPPED'));
     const limited = this.#timeout(timeoutMs);
-    this.#link.call(call, this.#clock.nowMs() + limited, done);
+    this.#link.call(call, this.clock.nowMs() + limited, done);
   }
 
   /** Runs `done` once no compaction is under way. */
@@ -294,7 +286,10 @@ export class Member {
     const target = this.isLeader ? this.#handOver.successor() : undefined;
     if (target === undefined) return done();
     this.#options.log('info', 'handing leadership over', { to: target.toString(16) });
-    this.transferLeadership(target, this.#options.electionMs, () => done());
+    this.transferLeadership(target, this.#options.electionMs, (leads) => {
+      if (!leads) this.#options.log('warn', 'leadership was not handed over', { to: target.toString(16) });
+      done();
+    });
   }
 
   // --- the pump ---
@@ -302,7 +297,7 @@ export class Member {
   #wake(): void {
     if (this.#scheduled || this.#state === 'new' || this.#state === 'stopped') return;
     this.#scheduled = true;
-    this.#clock.defer(() => {
+    this.clock.defer(() => {
       this.#scheduled = false;
       if (this.#state === 'stopped') return;
       try {
@@ -316,7 +311,7 @@ export class Member {
   #turn(): void {
     if (this.#installing) return;
     if (this.#soft.leader !== NONE) this.#proposer.proposeQueued();
-    this.#reads.start(this.#clock.nowMs());
+    this.#reads.start(this.clock.nowMs());
     for (let round = 0; ; round++) {
       while (this.#raft.hasReady && !this.#installing) this.#handle(this.#raft.takeReady());
       if (this.#installing) return;
@@ -362,7 +357,7 @@ export class Member {
   }
 
   #applyBatch(): boolean {
-    if (this.#options.engine.pendingBytes > this.limits.engineBacklogBytesMax) {
+    if (this.engine.pendingBytes > this.limits.engineBacklogBytesMax) {
       this.#waitForEngine();
       return false;
     }
@@ -372,7 +367,7 @@ export class Member {
   #waitForEngine(): void {
     if (this.#waitingForEngine) return;
     this.#waitingForEngine = true;
-    this.#options.engine.flush((error) => {
+    this.engine.flush((error) => {
       this.#waitingForEngine = false;
       if (error) this.#options.log('error', 'the engine cannot write', { error: error.message });
       else this.#wake();
@@ -383,7 +378,7 @@ export class Member {
     if (!this.#machine.compactionPending) return;
     const finished = this.#machine.compactStep();
     this.#machine.flushMeta();
-    this.#options.engine.commit(this.applied);
+    this.engine.commit(this.applied);
     if (!finished) return this.#wake();
     const waiters = this.#onCompacted;
     this.#onCompacted = [];
@@ -407,7 +402,7 @@ export class Member {
     this.#proposer.retryUnsent();
     this.#reads.restartRounds();
     this.#link.onLeaderChange();
-    this.#handOver.onLeaderChange();
+    this.#handOver.onChange();
     this.#wake();
   }
 
@@ -450,6 +445,7 @@ export class Member {
       case 'disconnected':
         if (event.reset) this.#raft.leaderGone(event.peer);
         this.#raft.reportUnreachable(event.peer);
+        this.#handOver.onChange();
         break;
       case 'connected':
         break;
@@ -494,9 +490,9 @@ export class Member {
   // --- time ---
 
   #scheduleTick(): void {
-    this.#tickTimer = this.#clock.schedule(this.#options.heartbeatMs, () => {
+    this.#tickTimer = this.clock.schedule(this.#options.heartbeatMs, () => {
       if (this.#state !== 'running') return;
-      const now = this.#clock.nowMs();
+      const now = this.clock.nowMs();
       const since = now - this.#lastTickMs;
       this.#lastTickMs = now;
       this.#raft.tick();
@@ -540,7 +536,7 @@ export class Member {
 
   #makeLessor(): Lessor {
     return new Lessor({
-      clock: this.#clock,
+      clock: this.clock,
       leases: () => this.#machine.leases,
       propose: (command, done) => this.#propose(command, done),
       limits: this.limits,
@@ -555,7 +551,7 @@ export class Member {
       read: (done) => this.read(undefined, done),
     });
     return new LeaderLink({
-      clock: this.#clock,
+      clock: this.clock,
       transport: this.#options.transport,
       self: this.id,
       leader: () => this.#soft.leader,
@@ -580,7 +576,7 @@ export class Member {
 
   #makeApplyLoop(meta: ReturnType<typeof openRaftState>['meta']): ApplyLoop {
     return new ApplyLoop({
-      engine: this.#options.engine,
+      engine: this.engine,
       machine: this.#machine,
       self: this.id,
       meta,
