@@ -1,0 +1,37 @@
+import assert from 'node:assert/strict';
+import { test } from 'node:test';
+import { debianProgram } from '../support/debian.ts';
+import { bench } from './main.ts';
+import { meets, table } from './report.ts';
+import { QUICK, ROWS, STAGES } from './scenarios.ts';
+import { etcdProgram, musterProgram } from './servers.ts';
+
+const FIRST_PORT = 21380;
+const wrk = debianProgram('wrk', 'wrk');
+const etcd = debianProgram('etcd', 'etcd-server');
+
+test('every stage runs on Muster and gives every figure', { skip: !wrk }, async () => {
+  const program = musterProgram();
+  const options = { size: QUICK, programs: [program], only: [], firstPort: FIRST_PORT, wrk: wrk as string };
+  const results = (await bench({ ...options, log: () => {} })).get(program);
+  for (const row of ROWS) assert.ok((results?.get(row.id)?.value ?? 0) > 0, `${row.title} has no figure`);
+  const text = table(ROWS, results, undefined);
+  for (const row of ROWS) assert.ok(text.includes(row.title));
+});
+
+test('etcd runs under the same harness', { skip: !wrk || !etcd }, async () => {
+  const program = etcdProgram(etcd as string);
+  const only = STAGES.slice(0, 2).map((stage) => stage.name);
+  const options = { size: QUICK, programs: [program], only, firstPort: FIRST_PORT, wrk: wrk as string };
+  const results = (await bench({ ...options, log: () => {} })).get(program);
+  for (const id of ['put1', 'range1', 'http', 'socket']) assert.ok((results?.get(id)?.value ?? 0) > 0, id);
+});
+
+test('a target is met, missed or not comparable', () => {
+  const row = (id: string) => ROWS.find((r) => r.id === id) as (typeof ROWS)[number];
+  assert.equal(meets(row('put1'), 25, 10), true);
+  assert.equal(meets(row('put1'), 24, 10), false);
+  assert.equal(meets(row('put1.p99'), 11, 10), false);
+  assert.equal(meets(row('restart'), 0.4, undefined), true);
+  assert.equal(meets(row('put1'), 1, undefined), undefined);
+});
