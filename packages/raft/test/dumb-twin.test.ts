@@ -74,7 +74,7 @@ describe('quorum', () => {
 });
 
 test('send window', () => {
-  type Step = { add?: number; freeTo?: number };
+  type Step = { add?: number; freeTo?: number; clear?: boolean };
   const step: fc.Arbitrary<Step> = fc.oneof(
     fc.record({ add: fc.integer({ min: 1, max: 40 }) }),
     fc.record({ freeTo: fc.nat(300) }),
