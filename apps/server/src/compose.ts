@@ -106,7 +106,11 @@ async function open(options: ServerOptions, undo: (() => Promise<void>)[]): Prom
   const { config, logger, onFatal } = options;
   const clock = new SystemClock();
   const prng = new Prng(hex(randomBytes(16)));
-  const storage = await openStorage(config.dataDir, logger);
+  const metrics = createMetrics();
+  const storage = await openStorage(config.dataDir, logger, {
+    onLogSync: (seconds) => metrics.observe('etcd_disk_wal_fsync_duration_seconds', seconds),
+    onEngineCommit: (seconds) => metrics.observe('etcd_disk_backend_commit_duration_seconds', seconds),
+  });
   undo.push(() => storage.close());
   const { identity, founding } = await identify(config, storage.identity);
   const parts = await storage.open(identity, config.name);
@@ -150,7 +154,7 @@ async function open(options: ServerOptions, undo: (() => Promise<void>)[]): Prom
   );
   undo.push(async () => stalls.stop());
   const api = new LocalApi(member, { version: ETCD_VERSION, quotaBytes: config.quotaBytes });
-  const gateway = await openGateway(options, { api, member, transport, clock, prng, stalls });
+  const gateway = await openGateway(options, { api, member, transport, clock, prng, stalls, metrics });
   const readiness = new ReadinessGate(gateway.listener);
   const port = await ClientPort.open({
     urls: config.listenClientUrls,
@@ -215,11 +219,11 @@ async function openGateway(
     readonly clock: SystemClock;
     readonly prng: Prng;
     readonly stalls: StallMonitor;
+    readonly metrics: ReturnType<typeof createMetrics>;
   },
 ): Promise<Gateway> {
-  const { api, member, transport, clock, prng, stalls } = parts;
+  const { api, member, transport, clock, prng, stalls, metrics } = parts;
   const limits = gatewayLimits(limitsOf(config));
-  const metrics = createMetrics();
   metrics.addSource(memberMetrics({ member, transport, quotaBytes: config.quotaBytes }));
   stalls.register(metrics.registry);
   metrics.identify({

@@ -24,8 +24,14 @@ export type Storage = {
   close(): Promise<void>;
 };
 
+/** Told how long writes took, in seconds. */
+export type StorageTimings = {
+  readonly onLogSync: (seconds: number) => void;
+  readonly onEngineCommit: (seconds: number) => void;
+};
+
 /** Locks the directory, creating it when there is none. Throws `StartRefused` when it cannot be used. */
-export async function openStorage(path: string, logger: Logger): Promise<Storage> {
+export async function openStorage(path: string, logger: Logger, timings: StorageTimings): Promise<Storage> {
   const directory = await refusing(openDataDir(resolve(path)));
   const closers: (() => Promise<void>)[] = [() => directory.close()];
   return {
@@ -39,9 +45,10 @@ export async function openStorage(path: string, logger: Logger): Promise<Storage
   async function openParts(identity: Identity, name: string): Promise<OpenParts> {
     const engine = openEngine(directory.kvPath, {
       onError: (error) => logger.error({ error: error.message }, 'the engine cannot write'),
+      onCommit: timings.onEngineCommit,
     });
     closers.push(() => engine.close());
-    const { wal, contents } = await openWal(directory.walPath);
+    const { wal, contents } = await openWal(directory.walPath, { onSync: timings.onLogSync });
     closers.push(() => new Promise((done) => wal.close(done)));
     const snapshots = await openSnapshotStore(directory.snapPath, engine);
     if (directory.identity === undefined) {

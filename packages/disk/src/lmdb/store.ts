@@ -55,6 +55,8 @@ export type StoreOptions = {
   readonly retryDelayMs?: number;
   /** Told of every failed commit, the first and each that is tried again. */
   readonly onError?: (error: StoreError) => void;
+  /** Told how long each background commit took, in seconds. */
+  readonly onCommit?: (seconds: number) => void;
 };
 
 /**
@@ -267,8 +269,12 @@ export class Store {
     this.#timer = undefined;
     this.#flushing = true;
     if (this.#failure) this.#watchRetry();
+    const started = performance.now();
     writeLayer(this.#environment, layer).then(
-      () => this.#flushed(layer),
+      () => {
+        this.#options.onCommit?.((performance.now() - started) / 1000);
+        this.#flushed(layer);
+      },
       (error: unknown) => this.#failed(error),
     );
   }

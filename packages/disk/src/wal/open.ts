@@ -27,6 +27,8 @@ export type OpenWalOptions = {
   readonly segmentBytes?: number;
   /** Eight unpredictable bytes; from the system when absent. */
   readonly salt?: () => Uint8Array;
+  /** Told how long each synced write took, in seconds. */
+  readonly onSync?: (seconds: number) => void;
 };
 
 /**
@@ -54,7 +56,7 @@ export async function openWal(
   const newest = entries.at(-1);
   const last = newest ? { index: newest.index, term: newest.term } : compacted;
   const wal = new WalWriter(
-    { fs, directory, segmentBytes, salt },
+    { fs, directory, segmentBytes, salt, ...(options.onSync && { onSync: options.onSync }) },
     { ...start, written: { last, compacted, hardState }, round: tail?.round ?? 0 },
   );
   return { wal, contents };

@@ -67,6 +67,8 @@ export type WriterOptions = {
   readonly directory: string;
   readonly segmentBytes: number;
   readonly salt: () => Uint8Array;
+  /** Told how long each write took that was on disk when it ended. */
+  readonly onSync?: (seconds: number) => void;
 };
 
 /**
@@ -251,8 +253,11 @@ export class WalWriter implements Wal {
       if (newest) last = { index: newest.index, term: newest.term };
     }
     const bytes = encoder.bytes();
+    const { onSync } = this.#options;
+    const started = onSync ? performance.now() : 0;
     segment.file.write(bytes, segment.offset, (error) => {
       if (error) return this.#undo(items, error);
+      onSync?.((performance.now() - started) / 1000);
       this.#current = { ...segment, offset: segment.offset + bytes.length, crc: encoder.crc };
       this.#written = { last, hardState, compacted: marker ?? this.#written.compacted };
       if (marker && this.#marker === marker) this.#marker = undefined;
