@@ -7,7 +7,7 @@ import type { RaftState } from './state.ts';
 import { knownCommit, learnCommit } from './vote.ts';
 
 /** preElection asks first whether an election could be won; transfer skips that on the leader's order. */
-export type CampaignKind = 'preElection' | 'election' | 'transfer';
+type CampaignKind = 'preElection' | 'election' | 'transfer';
 
 /**
  * Stands for election where that is allowed at all. A configuration that is committed but not applied here forbids

@@ -6,7 +6,7 @@ const STEP_BYTES = 9;
 const STEP_TYPES = ['addVoter', 'addLearner', 'remove'] as const;
 
 /** More steps than any sane group has members. */
-export const MAX_CONF_CHANGE_STEPS = 64;
+const MAX_CONF_CHANGE_STEPS = 64;
 
 /** Bytes that are not a membership change. */
 export class ConfChangeError extends Error {

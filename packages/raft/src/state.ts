@@ -10,7 +10,7 @@ import { ReadOnly } from './read-only.ts';
 import type { ReadState, Role } from './ready.ts';
 
 /** A pre-vote request that came while the leader seemed alive. */
-export type DeferredPreVote = { readonly message: Message & { readonly type: 'preVote' }; ticksLeft: number };
+type DeferredPreVote = { readonly message: Message & { readonly type: 'preVote' }; ticksLeft: number };
 
 /**
  * Everything a node knows. The role modules work on it; only `RaftNode` is seen from outside. Invariants: `term`

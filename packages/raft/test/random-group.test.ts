@@ -249,7 +249,7 @@ for (const size of [3, 5]) {
       commits += group.invariants.maxCommit;
       reads += group.reads.length;
     }
-    if (process.env.RAFT_VERBOSE) console.log({ commits, reads });
+    if (process.env.RAFT_VERBOSE !== undefined) console.log({ commits, reads });
     assert.ok(commits > SEEDS * 20, `the faults leave room for work: ${commits} commits`);
     assert.ok(reads > SEEDS, `reads are answered under faults: ${reads}`);
   });
