@@ -197,7 +197,7 @@ function makeListener(
       if (refusal === undefined) return door.handle(req, res, cors(req.headers.origin));
     }
     bodyDeadline.add(req);
-    req.once('close', () => bodyDeadline.delete(req));
+    req.once('close', () => bodyDeadline.settle(req));
     rest(req, res);
   };
 }

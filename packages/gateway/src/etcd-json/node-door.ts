@@ -46,6 +46,8 @@ export class NodeDoor {
       else this.#stream(req, res, cors, resolved.route);
       return;
     }
+    this.#options.bodyDeadline.add(req);
+    req.once('close', () => this.#options.bodyDeadline.settle(req));
     const location = resolved.location === undefined ? [] : ['Location', resolved.location];
     send(res, resolved.status, [...cors, ...TEXT_TYPE, ...location], resolved.text);
   }
@@ -65,7 +67,7 @@ export class NodeDoor {
   }
 
   #stream(req: IncomingMessage, res: ServerResponse, cors: RawHeaders, route: StreamRoute): void {
-    const output = new NodeOutput(req, res, cors, this.#batch, this.#options.bufferedBytes);
+    const output = new NodeOutput(req, res, cors, this.#batch, this.#options);
     let call: StreamCall | undefined;
     try {
       call = this.#json.stream(
@@ -95,8 +97,10 @@ function headerOf(req: IncomingMessage, name: string): string | undefined {
 
 function send(res: ServerResponse, status: number, headers: RawHeaders, body: string): void {
   if (res.destroyed || res.headersSent) return;
-  res.writeHead(status, [...headers, 'Content-Length', String(Buffer.byteLength(body))]);
-  res.end(body);
+  const length = Buffer.byteLength(body);
+  res.writeHead(status, [...headers, 'Content-Length', String(length)]);
+  // Nearly every body is ASCII, which goes out as it stands.
+  res.end(body, length === body.length ? 'latin1' : 'utf8');
 }
 
 function tooLarge(res: ServerResponse, cors: RawHeaders, error: StatusError): void {
@@ -127,11 +131,11 @@ function readBody(
     else (more ??= [first]).push(chunk);
   });
   req.on('end', () => {
-    deadline.delete(req);
+    deadline.settle(req);
     if (refused) return;
     done(undefined, more === undefined ? (first?.toString() ?? '') : Buffer.concat(more, length).toString());
   });
-  req.on('close', () => deadline.delete(req));
+  req.on('close', () => deadline.settle(req));
 }
 
 function bodyTooLarge(length: number, maxBytes: number): StatusError {
@@ -144,7 +148,7 @@ class NodeOutput implements StreamOutput, BatchedStream {
   readonly #res: ServerResponse;
   readonly #cors: RawHeaders;
   readonly #batch: LineBatch;
-  readonly #maxBytes: number;
+  readonly #options: NodeDoorOptions;
   /** The socket, when chunks may be written to it as they are. */
   #socket: Socket | undefined;
   #started = false;
@@ -158,20 +162,20 @@ class NodeOutput implements StreamOutput, BatchedStream {
     res: ServerResponse,
     cors: RawHeaders,
     batch: LineBatch,
-    maxBytes: number,
+    options: NodeDoorOptions,
   ) {
     this.#req = req;
     this.#res = res;
     this.#cors = cors;
     this.#batch = batch;
-    this.#maxBytes = maxBytes;
+    this.#options = options;
   }
 
   line(line: Buffer): boolean {
     if (!this.#started) this.#start();
     this.#batch.add(this, line);
     const waiting = (this.#socket ?? this.#res).writableLength;
-    const room = waiting + (this.pending as LineNode).length < this.#maxBytes;
+    const room = waiting + (this.pending as LineNode).length < this.#options.bufferedBytes;
     if (!room) this.#waiting = true;
     return room;
   }
@@ -222,8 +226,11 @@ class NodeOutput implements StreamOutput, BatchedStream {
     else (this.#socket ?? this.#res).once('drain', tell);
   }
 
-  /** The answer is complete; whatever the client still sends is read and dropped. */
+  /** The answer is complete; what the client still sends is read and dropped, for a while. */
   #release(): void {
+    if (this.#req.complete) return;
+    this.#options.bodyDeadline.add(this.#req);
+    this.#req.once('close', () => this.#options.bodyDeadline.settle(this.#req));
     this.#req.resume();
   }
 }

@@ -23,8 +23,9 @@ export class BodyDeadline {
     if (!this.#sweeping) this.#schedule();
   }
 
-  /** The body is complete, or the connection gone. */
-  delete(req: IncomingMessage): void {
+  /** The request is over. One that was answered before its body was complete stays under watch. */
+  settle(req: IncomingMessage): void {
+    if (!req.complete && !req.socket.destroyed) return;
     if (!this.#young.delete(req)) this.#old.delete(req);
   }
 
@@ -35,7 +36,7 @@ export class BodyDeadline {
 
   #sweep(): void {
     this.#sweeping = false;
-    for (const req of this.#old) req.destroy();
+    for (const req of this.#old) if (!req.complete) req.socket.destroy();
     this.#old = this.#young;
     this.#young = new Set();
     if (this.#old.size > 0) this.#schedule();
