@@ -39,7 +39,7 @@ export function linesOfDiff(diff: Diff): FeedDraft[] {
   for (const { instance, reason } of diff.removed) {
     const text =
       reason === 'expired'
-        ? 'is gone: its lease ended'
+        ? 'is gone, without having drained'
         : reason === 'filtered'
           ? 'left the view'
           : 'deregistered';

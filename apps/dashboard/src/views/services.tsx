@@ -107,7 +107,7 @@ function InstanceRow({ row }: { readonly row: Row }) {
     >
       <td class="id">{instance.id}</td>
       <td>
-        <span class="status">{state}</span>
+        <span class="status">{gone ? 'gone' : state}</span>
       </td>
       <td class="health" data-health={gone ? 'unknown' : instance.health}>
         <span class="dot" aria-hidden="true" />

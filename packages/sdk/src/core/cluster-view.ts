@@ -55,4 +55,8 @@ export class LiveClusterView implements ClusterView, Subscriber {
   bookmark(): void {}
 
   detached(): void {}
+
+  closed(): void {
+    this.#listeners.clear();
+  }
 }

@@ -21,6 +21,8 @@ export interface Subscriber {
   bookmark(rev: number): void;
   /** The socket is gone; `subscribe` follows when there is another. */
   detached(cause: string): void;
+  /** The client was closed: the last that is heard. */
+  closed(): void;
 }
 
 export type Attachment = {
@@ -149,8 +151,10 @@ export class Connection {
   close(): void {
     if (this.#state.kind === 'closed') return;
     this.#letGo('closed');
-    this.#slots.clear();
     this.#setState({ kind: 'closed' });
+    const subscribers = [...this.#slots.keys()];
+    this.#slots.clear();
+    for (const subscriber of subscribers) subscriber.closed();
     this.#listeners.clear();
   }
 
@@ -316,6 +320,7 @@ export class Connection {
     for (const [subscriber, slot] of [...this.#slots]) {
       if (slot.timer) this.#options.clock.cancel(slot.timer);
       slot.timer = undefined;
+      if (slot.id === undefined) continue;
       slot.id = undefined;
       subscriber.detached(cause);
     }

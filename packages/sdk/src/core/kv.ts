@@ -226,7 +226,6 @@ function list<T>(caller: Caller, selection: Selection, options: ListOptions<T>):
     return { revision, cursor: wire.cursor, items, ...(wire.nextCursor && { nextCursor: wire.nextCursor }) };
   };
   return {
-    // biome-ignore lint/suspicious/noThenProperty: awaiting a listing for its first page is what it promises
     then: (onPage, onError) => page(undefined).then(onPage, onError),
     async *[Symbol.asyncIterator]() {
       let cursor: string | undefined;

@@ -92,8 +92,14 @@ export class Subscription<I, E> implements Subscriber {
   detached(cause: string): void {
     if (this.#closed) return;
     this.#session.detach();
-    if (cause === 'closed') this.#handlers.onFailed(closedError('the client'));
-    else this.#handlers.onStatus(this.#session.status, cause);
+    this.#handlers.onStatus(this.#session.status, cause);
+  }
+
+  closed(): void {
+    if (this.#closed) return;
+    this.#closed = true;
+    this.#session.end();
+    this.#handlers.onFailed(closedError('the client'));
   }
 
   bookmark(rev: number): void {
