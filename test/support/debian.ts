@@ -1,5 +1,6 @@
 import { spawnSync } from 'node:child_process';
 import { accessSync, constants } from 'node:fs';
+import { tmpdir } from 'node:os';
 import { delimiter, join } from 'node:path';
 
 /**
@@ -33,10 +34,18 @@ function which(program: string): string | undefined {
   return undefined;
 }
 
+/** One at a time on the machine: test files run side by side. */
 function install(pkg: string): void {
   const env = { ...process.env, DEBIAN_FRONTEND: 'noninteractive' };
   const apt = (...args: string[]) =>
-    spawnSync('apt-get', ['-qq', ...args], { env, stdio: 'ignore' }).status === 0;
+    spawnSync(
+      'flock',
+      [join(tmpdir(), 'muster-apt.lock'), 'apt-get', '-qq', '-o', 'DPkg::Lock::Timeout=120', ...args],
+      {
+        env,
+        stdio: 'ignore',
+      },
+    ).status === 0;
   if (!apt('install', '-y', '--no-install-recommends', pkg)) {
     apt('update');
     apt('install', '-y', '--no-install-recommends', pkg);
