@@ -2,7 +2,7 @@
 import { bulkLoad } from './bulk.ts';
 import { fanOut } from './fan-out.ts';
 import { leaderGaps } from './leader-gap.ts';
-import { type Cluster, leaderOf, type Node, residentBytes, serving } from './servers.ts';
+import { type Cluster, leaderOf, type Node, post, residentBytes, serving } from './servers.ts';
 import type { WatchKind } from './watchers.ts';
 import { load, type WrkOptions } from './wrk.ts';
 
@@ -47,6 +47,8 @@ export const QUICK: Size = {
 export const VALUE_BYTES = 256;
 /** A fan-out that ends sooner than this is measured again with more events. */
 const FAN_OUT_SECONDS = 4;
+const ALL_KEYS = { key: 'AA==', range_end: 'AA==', count_only: true };
+const COUNT_TIMEOUT_MS = 60_000;
 
 /** One line of the table. `perSecond` and the like: see `unit`. */
 export type Row = {
@@ -162,6 +164,9 @@ async function manyKeys(cluster: Cluster, size: Size): Promise<Figure[]> {
   await serving(node);
   const restart = (performance.now() - start) / 1000;
   const restarted = residentBytes(node.pid);
+  const { count } = (await post(node.url, '/v3/kv/range', ALL_KEYS, COUNT_TIMEOUT_MS)) as { count?: string };
+  if (Number(count) !== size.manyKeys)
+    throw new Error(`${count} keys after the restart, ${size.manyKeys} were put`);
   return [
     { id: 'bulk', value: bulk },
     { id: 'memory', value: memory.all / 1e6, note: `${size.manyKeys} keys` },
