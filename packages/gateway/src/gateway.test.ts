@@ -29,7 +29,7 @@ test('the fast way and hono answer alike', async () => {
   const requests: readonly (readonly [
     method: string,
     path: string,
-    body?: string,
+    body?: string | undefined,
     headers?: Record<string, string>,
   ])[] = [
     ['POST', '/v3/kv/put', '{"key":"YQ==","value":"YQ==","prev_kv":true}'],

@@ -2,6 +2,7 @@
 import type { Clock } from '@muster/base';
 import type { KvError } from '@muster/contract';
 import {
+  type Alarm,
   type AlarmRequest,
   type ApplyOutcome,
   type CallOptions,
@@ -175,7 +176,8 @@ export class StoreApi implements EtcdApi {
   }
 
   async alarm(_request: AlarmRequest) {
-    return { alarms: [], ...this.#now() };
+    const alarms: readonly Alarm[] = [];
+    return { alarms, ...this.#now() };
   }
 
   async hash() {

@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { KvError } from '@muster/contract';
-import type { Alarm, AlarmRequest, RangeRequest } from '@muster/kv';
+import type { Alarm, AlarmRequest, RangeRequest, WithHeader } from '@muster/kv';
 import { RealClock } from '../../../../test/support/real-clock.ts';
 import { testGateway } from '../../test/gateway-harness.ts';
 import { StoreApi } from '../../test/store-api.ts';
@@ -17,7 +17,7 @@ class Patient extends StoreApi {
     super(new RealClock());
   }
 
-  override async alarm(request: AlarmRequest) {
+  override async alarm(request: AlarmRequest): Promise<WithHeader<{ readonly alarms: readonly Alarm[] }>> {
     const asked = (alarm: Alarm) => request.alarm === 'none' || request.alarm === alarm.alarm;
     return { alarms: this.alarms.filter(asked), header: this.header() };
   }
