@@ -1,11 +1,11 @@
 /** Loads many keys by transactions over JSON, a few at a time. */
 import { Pool } from 'undici';
 
-export const PUTS_PER_TXN = 100;
+const PUTS_PER_TXN = 100;
 const IN_FLIGHT = 8;
 
 /** Key `n` as the wrk scripts name it, in base64. */
-export function benchKey(n: number): string {
+function benchKey(n: number): string {
   return Buffer.from(`bench/${String(n).padStart(10, '0')}`).toString('base64');
 }
 

@@ -9,7 +9,7 @@ const CHILD = fileURLToPath(new URL('watchers.child.ts', import.meta.url));
 const WRITERS = 16;
 const TIMEOUT_MS = 180_000;
 
-export type FanOut = {
+type FanOut = {
   /** Events delivered a second, over all watches. */
   readonly perSecond: number;
   /** CPU that the server used for a million of them. */

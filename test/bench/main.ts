@@ -13,7 +13,7 @@ import { etcdProgram, musterProgram, type Program, startCluster } from './server
 
 const PAGE = fileURLToPath(new URL('../../docs/benchmarks.md', import.meta.url));
 
-export type BenchOptions = {
+type BenchOptions = {
   readonly size: Size;
   readonly programs: readonly Program[];
   /** Names of stages; all when empty. */

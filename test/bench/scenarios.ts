@@ -44,7 +44,7 @@ export const QUICK: Size = {
   leaderKills: 1,
 };
 
-export const VALUE_BYTES = 256;
+const VALUE_BYTES = 256;
 /** A fan-out that ends sooner than this is measured again with more events. */
 const FAN_OUT_SECONDS = 4;
 const ALL_KEYS = { key: 'AA==', range_end: 'AA==', count_only: true };
@@ -99,7 +99,7 @@ export const ROWS: readonly Row[] = [
   { id: 'gap', title: 'Leader killed: writes accepted again, median', unit: 'ms', target: { limit: 200 } },
 ];
 
-export type Stage = {
+type Stage = {
   readonly name: string;
   readonly nodes: number;
   run(cluster: Cluster, size: Size, wrk: string): Promise<Figure[]>;

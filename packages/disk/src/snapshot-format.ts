@@ -13,12 +13,12 @@ import { readU64, writeU64 } from './wal/record.ts';
 
 const MAGIC = Buffer.from('MUSTSNAP', 'latin1');
 const VERSION = 1;
-export const SNAPSHOT_HEADER_BYTES = 24;
-export const BLOCK_HEADER_BYTES = 8;
-export const SNAPSHOT_END_BYTES: number = BLOCK_HEADER_BYTES + 8;
+const SNAPSHOT_HEADER_BYTES = 24;
+const BLOCK_HEADER_BYTES = 8;
+const SNAPSHOT_END_BYTES: number = BLOCK_HEADER_BYTES + 8;
 const RECORD_HEADER_BYTES = 9;
 /** A block closes when it reaches this; one record larger than it makes a larger block. */
-export const BLOCK_BYTES: number = 256 * 1024;
+const BLOCK_BYTES: number = 256 * 1024;
 /** Larger than any record can be; a length above it is damage. */
 const BLOCK_BYTES_MAX: number = 64 * 1024 * 1024;
 

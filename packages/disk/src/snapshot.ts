@@ -22,7 +22,7 @@ import {
 } from './snapshot-format.ts';
 
 /** More images are never kept. */
-export const SNAPSHOTS_KEPT_MAX = 5;
+const SNAPSHOTS_KEPT_MAX = 5;
 const READ_CHUNK_BYTES = 1024 * 1024;
 /** Longest time that making or installing an image keeps the event loop. */
 const SLICE_MS = 2;

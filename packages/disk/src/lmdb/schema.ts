@@ -7,20 +7,20 @@ import { ValueCodec } from './value-codec.ts';
 
 /** Ours beside the Engine's tables: `overflow` has what long keys hold (see long-keys.ts), `system` the tag. */
 export const STORE_TABLES = [...TABLES, 'overflow', 'system'] as const;
-export type StoreTable = (typeof STORE_TABLES)[number];
+type StoreTable = (typeof STORE_TABLES)[number];
 export const TABLE_COUNT: number = STORE_TABLES.length;
 
 const FORMAT_VERSION = 1;
-export const FORMAT_KEY = 'format';
+const FORMAT_KEY = 'format';
 export const TAG_KEY = 'flushedTag';
 /**
  * Address space, not memory or disk: a map that never has to move. The file may grow to this and no further.
  */
-export const MAP_BYTES_DEFAULT: number = 1024 ** 4;
+const MAP_BYTES_DEFAULT: number = 1024 ** 4;
 const PAGE_BYTES = 4096;
 
 /** Keys go to LMDB as binary strings or bytes, values as bytes. */
-export type StoreKey = string | Uint8Array;
+type StoreKey = string | Uint8Array;
 export type StoreDatabase = Database<Uint8Array, StoreKey>;
 
 export type Environment = {

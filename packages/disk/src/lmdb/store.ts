@@ -12,19 +12,19 @@ import {
 } from './schema.ts';
 
 /** A layer is closed to further units at this size, and made durable as one transaction. */
-export const LAYER_CHANGES_MAX = 2048;
+const LAYER_CHANGES_MAX = 2048;
 export const LAYER_BYTES_MAX: number = 1024 * 1024;
 /** A layer that is not full waits this long for more: fewer, larger transactions write fewer pages. */
-export const FLUSH_DELAY_MS = 50;
+const FLUSH_DELAY_MS = 50;
 /** How often a full disk is tried again. */
-export const RETRY_DELAY_MS = 1000;
+const RETRY_DELAY_MS = 1000;
 
 const SYSTEM = tableNumber('system');
 const latin1Slice = Buffer.prototype.latin1Slice;
 const LOWEST = new Uint8Array([0]);
 
 /** A second try that has not ended by then never will: lmdb does not report that the file has become unusable. */
-export const RETRY_STALL_MS = 60_000;
+const RETRY_STALL_MS = 60_000;
 
 /**
  * LMDB's MDB_MAP_FULL, and the system's ENOSPC, EDQUOT, EFBIG and EIO. LMDB itself says EIO when a write is cut short by

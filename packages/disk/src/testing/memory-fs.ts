@@ -1,7 +1,7 @@
 /** A file system in memory that fails, tears and forgets as told: for tests of what is built on the Fs port. */
 import type { Done, DoneWith, Fs, FsFile, OpenMode } from '../fs.ts';
 
-export type Fault = {
+type Fault = {
   readonly code: string /** Bytes of the write that still get through. */;
   readonly written?: number;
 };

@@ -18,8 +18,8 @@ import {
 } from './segment.ts';
 import { type OpenSegment, WalWriter } from './writer.ts';
 
-export const SEGMENT_BYTES_DEFAULT: number = 16 * 1024 * 1024;
-export const SEGMENT_BYTES_MIN = 4096;
+const SEGMENT_BYTES_DEFAULT: number = 16 * 1024 * 1024;
+const SEGMENT_BYTES_MIN = 4096;
 
 export type OpenWalOptions = {
   readonly fs?: Fs;

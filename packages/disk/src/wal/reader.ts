@@ -50,7 +50,7 @@ export type WalTail = {
   readonly tornBytes: number;
 };
 
-export type Replay = { readonly contents: WalContents; readonly tail: WalTail | undefined };
+type Replay = { readonly contents: WalContents; readonly tail: WalTail | undefined };
 
 const WHAT_TO_DO =
   'Do not edit the file. On a member of a cluster of three or more: remove this member, delete its data directory and ' +

@@ -17,7 +17,7 @@ import {
 } from './record.ts';
 
 const MAGIC = Buffer.from('MUSTRWAL', 'latin1');
-export const WAL_VERSION = 1;
+const WAL_VERSION = 1;
 export const SEGMENT_HEADER_BYTES = 128;
 const HEADER_CRC_AT = SEGMENT_HEADER_BYTES - 4;
 const ZERO_CHUNK_BYTES = 256 * 1024;

@@ -24,9 +24,9 @@ import {
 } from './segment.ts';
 
 /** One write takes no more than this, unless a single batch is larger: those behind must not wait too long. */
-export const ROUND_BYTES_MAX: number = 4 * 1024 * 1024;
+const ROUND_BYTES_MAX: number = 4 * 1024 * 1024;
 /** Batches that asked for no sync and wait for the next one that does. */
-export const UNSYNCED_BATCHES_MAX = 256;
+const UNSYNCED_BATCHES_MAX = 256;
 
 type Append = {
   readonly kind: 'append';
@@ -62,7 +62,7 @@ export type OpenSegment = {
   readonly crc: number;
 };
 
-export type WriterOptions = {
+type WriterOptions = {
   readonly fs: Fs;
   readonly directory: string;
   readonly segmentBytes: number;
