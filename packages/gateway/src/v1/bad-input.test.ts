@@ -11,7 +11,7 @@ test('a body that is not JSON, not UTF-8, or not sent as JSON', async () => {
   for (const body of ['', '{', '{"a":}', 'null x', "{'a':1}", '\u0000']) {
     const response = await send(body);
     assert.equal(response.status, 400, JSON.stringify(body));
-    assert.match(String((await json(response))['detail']), /not JSON/);
+    assert.match(String((await json(response)).detail), /not JSON/);
   }
   assert.equal((await send(new Uint8Array([0x22, 0xff, 0x22]))).status, 400);
   for (const type of ['text/plain', 'application/x-www-form-urlencoded', 'application/jsonp', '']) {
@@ -61,7 +61,7 @@ test('bad percent-encoding is 400 wherever it is', async () => {
   ]) {
     const response = await ask(path);
     assert.equal(response.status, 400, path);
-    assert.match(String((await json(response))['detail']), /percent/);
+    assert.match(String((await json(response)).detail), /percent/);
   }
   for (const path of [
     '/v1/kv?%zz=1',
@@ -154,7 +154,7 @@ test('whatever is asked, the answer is one the document allows and never a 500',
       const response = await v1.app.request(url, init);
       assert.ok(response.status < 500 || response.status === 503, `${response.status} ${method} ${url}`);
     }),
-    { numRuns: 1500 },
+    { numRuns: 600 },
   );
   assert.equal((await ask('/v1/status')).status, 200);
 });

@@ -28,9 +28,9 @@ export class ClusterWatch {
   readonly #context: V1Context;
   readonly #memberHealth: V1Deps['memberHealth'];
   readonly #probe: (clientUrl: string) => Promise<boolean>;
-  readonly #listeners = new Set<ClusterListener>();
+  /** With the text of what each was told last. */
+  readonly #listeners = new Map<ClusterListener, string>();
   #state: ClusterState | undefined;
-  #text = '';
   #looking: Promise<ClusterState> | undefined;
   #lookedAtMs = Number.NEGATIVE_INFINITY;
   #timer: Timer | undefined;
@@ -49,9 +49,10 @@ export class ClusterWatch {
 
   /** Calls `listener` with the state as soon as it is known and on every change, until the result is called. */
   listen(listener: ClusterListener): () => void {
-    this.#listeners.add(listener);
+    this.#listeners.set(listener, '');
     this.state().then(
-      (state) => this.#listeners.has(listener) && listener(state),
+      (state) => this.#tell(listener, state, JSON.stringify(state)),
+      // Not to be had now: the next look tells it.
       () => {},
     );
     this.#schedule();
@@ -133,8 +134,13 @@ export class ClusterWatch {
     this.#lookedAtMs = this.#context.clock.nowMs();
     this.#state = state;
     const text = JSON.stringify(state);
-    if (text === this.#text) return;
-    this.#text = text;
-    for (const listener of this.#listeners) listener(state);
+    for (const listener of this.#listeners.keys()) this.#tell(listener, state, text);
+  }
+
+  #tell(listener: ClusterListener, state: ClusterState, text: string): void {
+    const told = this.#listeners.get(listener);
+    if (told === undefined || told === text) return;
+    this.#listeners.set(listener, text);
+    listener(state);
   }
 }

@@ -81,9 +81,9 @@ test('the frame schema and the parser take and refuse the same frames', () => {
       if (parsed.ok) taken++;
       assert.equal(parsed.ok, isClientFrame(JSON.parse(text)), `${text} ${JSON.stringify(parsed)}`);
     }),
-    { numRuns: 3000 },
+    { numRuns: 1500 },
   );
-  assert.ok(taken > 30, `only ${taken} frames were good: the generator shows little`);
+  assert.ok(taken > 15, `only ${taken} frames were good: the generator shows little`);
   assert.ok(isClientFrame(JSON.parse(encodeFrame({ t: 'hello', v: 1 }))));
 });
 

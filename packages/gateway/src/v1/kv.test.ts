@@ -38,11 +38,11 @@ test('the entry comes when JSON is asked for, in the encoding asked for', async 
   await ask('/v1/kv/a', { method: 'PUT', body: '{"x":1}' });
   await ask('/v1/kv/b', { method: 'PUT', body: new Uint8Array([0xff, 0]) });
   const accept = { headers: { accept: 'application/json' } };
-  assert.equal((await json(ask('/v1/kv/a', accept)))['value'], '{"x":1}');
-  assert.deepEqual((await json(ask('/v1/kv/a?encoding=json', accept)))['json'], { x: 1 });
-  assert.equal((await json(ask('/v1/kv/a?encoding=base64', accept)))['valueBase64'], 'eyJ4IjoxfQ==');
+  assert.equal((await json(ask('/v1/kv/a', accept))).value, '{"x":1}');
+  assert.deepEqual((await json(ask('/v1/kv/a?encoding=json', accept))).json, { x: 1 });
+  assert.equal((await json(ask('/v1/kv/a?encoding=base64', accept))).valueBase64, 'eyJ4IjoxfQ==');
   const binary = await json(ask('/v1/kv/b?encoding=json', accept));
-  assert.equal(binary['valueBase64'], '/wA=');
+  assert.equal(binary.valueBase64, '/wA=');
   assert.ok(!('value' in binary));
   assert.equal((await ask('/v1/kv/a')).headers.get('content-type'), 'application/json');
   assert.equal((await ask('/v1/kv/b')).headers.get('content-type'), 'application/octet-stream');
@@ -54,14 +54,14 @@ test('If-Match and If-None-Match are compare-and-set; 412 tells the present revi
     ask('/v1/kv/k', { method: 'PUT', body, headers });
   const missing = await put('x', { 'if-match': '*' });
   assert.equal(missing.status, 412);
-  assert.equal((await json(missing))['current'], null);
+  assert.equal((await json(missing)).current, null);
   assert.equal((await put('1', { 'if-none-match': '*' })).status, 201);
   const again = await put('2', { 'if-none-match': '*' });
   assert.equal(again.status, 412);
   assert.equal(again.headers.get('etag'), '"2"');
   const problem = await json(again);
-  assert.deepEqual(problem['current'], { modRevision: 2, version: 1 });
-  assert.equal(problem['code'], 'PRECONDITION_FAILED');
+  assert.deepEqual(problem.current, { modRevision: 2, version: 1 });
+  assert.equal(problem.code, 'PRECONDITION_FAILED');
   assert.equal((await put('3', { 'if-match': '"2"' })).status, 200);
   assert.equal((await put('4', { 'if-match': '"2"' })).status, 412);
   assert.equal((await put('5', { 'if-match': '"7", "3"' })).status, 200);
@@ -155,7 +155,7 @@ test('keys of every kind survive: in the path what a URL can carry, in the query
     assert.equal((await ask(path, { method: 'PUT', body: key })).status, 201, key);
     assert.equal(await (await ask(path)).text(), key);
     const query = `/v1/kv?key=${encodeURIComponent(key)}`;
-    assert.equal((await json(ask(query, { headers: { accept: 'application/json' } })))['key'], key);
+    assert.equal((await json(ask(query, { headers: { accept: 'application/json' } }))).key, key);
   }
   for (const key of ['.', '..', '/', 'a/../b', './x']) {
     const query = `/v1/kv?key=${encodeURIComponent(key)}`;

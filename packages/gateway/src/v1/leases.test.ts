@@ -42,7 +42,7 @@ test('grant, look, renew, revoke; a dead lease is 410 everywhere', async () => {
 test('negative ids, absurd times to live and bad ids', async () => {
   const { ask } = testV1();
   const grant = (body: unknown) => ask('/v1/leases', putJson(body, 'POST'));
-  assert.equal((await json(grant({ ttl: 5, id: 'ffffffffffffffff' })))['id'], 'ffffffffffffffff');
+  assert.equal((await json(grant({ ttl: 5, id: 'ffffffffffffffff' }))).id, 'ffffffffffffffff');
   assert.equal((await ask('/v1/leases/ffffffffffffffff')).status, 200);
   for (const ttl of [0, -1, 1.5, 1e300, '0s', '-5s', '5', 'forever', null, 9_000_000_001, '99999999999h']) {
     assert.equal((await grant({ ttl })).status, 400, String(ttl));

@@ -38,7 +38,7 @@ test('an instance is an ordinary leased key, and expires with its lease', async 
   assert.deepEqual(await list(), []);
   const late = await ask(`${at('a')}/heartbeat`, { method: 'POST' });
   assert.equal(late.status, 404);
-  assert.equal((await json(late))['code'], 'INSTANCE_EXPIRED');
+  assert.equal((await json(late)).code, 'INSTANCE_EXPIRED');
   assert.equal((await put('a', { ttl: '10s' })).status, 201, 'registering again is always possible');
 });
 
@@ -195,7 +195,7 @@ test('pick takes only what is up and not critical, by weight', async () => {
     seen[id] = (seen[id] ?? 0) + 1;
   }
   assert.deepEqual(Object.keys(seen).sort(), ['a', 'b']);
-  assert.ok((seen['b'] as number) > (seen['a'] as number) * 2, JSON.stringify(seen));
+  assert.ok((seen.b as number) > (seen.a as number) * 2, JSON.stringify(seen));
 });
 
 test('whatever another client wrote under the prefix is shown or left out, never an error', async () => {

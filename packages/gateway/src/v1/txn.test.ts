@@ -34,7 +34,7 @@ test('compare, then one list or the other, in one revision', async () => {
   assert.equal(swap.succeeded, true);
   assert.equal(swap.revision, 3);
   assert.equal(swap.results[0]?.put?.prev?.value, '1');
-  assert.ok(!('value' in (swap.results[2]?.get?.items[0] as object)));
+  assert.deepEqual(Object.keys(swap.results[2]?.get?.items[0] ?? {}).includes('value'), false);
   assert.deepEqual(swap.results[3], { delete: { deleted: 0 } });
   assert.equal(swap.results[4]?.txn?.results[0]?.get?.count, 2);
   assert.deepEqual((await txn({ if: [{ key: 'a', exists: true, op: '!=' }] })).succeeded, false);
@@ -69,7 +69,7 @@ test('what is wrong with a txn is said where it is', async () => {
   for (const [body, status, detail] of cases) {
     const response = await ask('/v1/txn', putJson(body, 'POST'));
     assert.equal(response.status, status, JSON.stringify(body));
-    assert.match(String((await json(response))['detail']), detail, JSON.stringify(body));
+    assert.match(String((await json(response)).detail), detail, JSON.stringify(body));
   }
 });
 

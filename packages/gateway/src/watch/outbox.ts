@@ -85,10 +85,25 @@ export class SocketOutbox {
   #controlBytes = 0;
   #run: Run | undefined;
   #listed = false;
+  readonly #limitBytes: number;
+  readonly #onRoom: () => void;
+  /** Somebody was told that there is no room. */
+  #refused = false;
 
-  constructor(shared: Outboxes, socket: Duplex) {
+  /** `onRoom` is called when there is room again after `hasRoom` was false, and never from inside a push. */
+  constructor(shared: Outboxes, socket: Duplex, limitBytes: number, onRoom: () => void) {
     this.#shared = shared;
     this.#socket = socket;
+    this.#limitBytes = limitBytes;
+    this.#onRoom = onRoom;
+    socket.on('drain', () => this.#maybeRoom());
+  }
+
+  /** False from `limitBytes` on, until what waits has gone out. */
+  get hasRoom(): boolean {
+    if (this.bufferedBytes < this.#limitBytes) return true;
+    this.#refused = true;
+    return false;
   }
 
   /** Bytes that wait here and in the socket. */
@@ -120,6 +135,14 @@ export class SocketOutbox {
         this.#socket.write(control.length === 1 ? control[0] : Buffer.concat(control));
     }
     if (run && this.#socket.writable) this.#socket.write(run.bytes());
+    // A write that the kernel took whole is followed by no drain.
+    this.#maybeRoom();
+  }
+
+  #maybeRoom(): void {
+    if (!this.#refused || this.#socket.writableNeedDrain || this.bufferedBytes >= this.#limitBytes) return;
+    this.#refused = false;
+    this.#onRoom();
   }
 
   #enlist(): void {

@@ -59,7 +59,9 @@ export class WsSession {
     this.#deps = deps;
     this.#context = deps.context;
     this.#ws = ws;
-    this.#outbox = new SocketOutbox(deps.outboxes, request.socket);
+    this.#outbox = new SocketOutbox(deps.outboxes, request.socket, this.#context.limits.bufferedBytes, () =>
+      this.#onRoom(),
+    );
     this.#heardAtMs = this.#context.clock.nowMs();
     this.#hooks = {
       context: this.#context,
@@ -72,7 +74,6 @@ export class WsSession {
     ws.on('pong', () => this.#heard());
     ws.on('close', () => this.#onClosed());
     ws.on('error', (error) => this.#context.log.debug({ err: error }, 'watch socket failed'));
-    request.socket.on('drain', () => this.#onDrain());
     this.#scheduleHeartbeat();
   }
 
@@ -98,7 +99,7 @@ export class WsSession {
       return;
     }
     // A client that does not read its answers is not listened to either.
-    if (this.#outbox.bufferedBytes >= this.#context.limits.bufferedBytes) this.#ws.pause();
+    if (!this.#outbox.hasRoom) this.#ws.pause();
     this.#handle(parsed.frame);
   }
 
@@ -214,7 +215,7 @@ export class WsSession {
     this.#bookmarkAnswered(id);
   }
 
-  #onDrain(): void {
+  #onRoom(): void {
     if (this.#state === 'closed') return;
     if (this.#ws.isPaused) this.#ws.resume();
     // Each round begins with another subscription, so that none takes all the room every time.
@@ -233,7 +234,7 @@ export class WsSession {
         return;
       }
       this.#scheduleHeartbeat();
-      if (this.#outbox.bufferedBytes >= limits.bufferedBytes) return;
+      if (!this.#outbox.hasRoom) return;
       // A browser answers this by itself, so a page need not send anything to be heard.
       this.#ws.ping();
       if (this.#state === 'open') this.#askBookmark();

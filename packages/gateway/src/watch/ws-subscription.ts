@@ -96,7 +96,7 @@ class KeySubscription implements SocketSubscription, Outlet {
   }
 
   get hasRoom(): boolean {
-    return this.#hooks.outbox.bufferedBytes < this.#hooks.context.limits.bufferedBytes;
+    return this.#hooks.outbox.hasRoom;
   }
 
   readyForRevision(behind: number): boolean {
@@ -170,8 +170,8 @@ class ClusterSubscription implements SocketSubscription {
 
   pump(): void {
     const state = this.#waiting;
-    const { outbox, context } = this.#hooks;
-    if (!state || outbox.bufferedBytes >= context.limits.bufferedBytes) return;
+    const { outbox } = this.#hooks;
+    if (!state || !outbox.hasRoom) return;
     this.#waiting = undefined;
     if (!this.#subscribed) {
       this.#subscribed = true;

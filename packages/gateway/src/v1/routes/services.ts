@@ -75,7 +75,11 @@ export async function listServices(
     const tag = etag.text();
     const respond = () => {
       const cursor = formatCursor(context.epochOf(header), revision);
-      const body: ServiceList = { revision, cursor, services: [...services.values()].sort((a, b) => (a.name < b.name ? -1 : 1)) };
+      const body: ServiceList = {
+        revision,
+        cursor,
+        services: [...services.values()].sort((a, b) => (a.name < b.name ? -1 : 1)),
+      };
       const headers = storeHeaders(context, header, revision);
       headers.set('etag', tag);
       return json(body, 200, headers);
