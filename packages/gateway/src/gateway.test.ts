@@ -112,7 +112,6 @@ test('bodies are limited whether their length is announced or not', async () => 
       answer.text,
       /"message":"grpc: received message larger than max \(\d+ vs. 4000\)","code":8}$/,
     );
-    assert.equal(answer.headers.connection, 'close');
   }
   const rest = await ask(server.port, '/v1/kv/a', { method: 'PUT', body: 'x'.repeat(5000) });
   assert.equal(rest.status, 413);

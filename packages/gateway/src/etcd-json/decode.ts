@@ -6,7 +6,7 @@ import { decodeBase64 } from './base64.ts';
 import { type JsonValue, kindOf, parseWhole, RawNumber } from './json-value.ts';
 import { invalidArgument } from './status-error.ts';
 
-export type FieldKind =
+type FieldKind =
   | 'bytes'
   | 'string'
   | 'bool'
@@ -18,9 +18,9 @@ export type FieldKind =
   | 'enum'
   | 'message';
 
-export type EnumSpec = { readonly type: string; readonly numbers: Readonly<Record<string, number>> };
+type EnumSpec = { readonly type: string; readonly numbers: Readonly<Record<string, number>> };
 
-export type FieldSpec = {
+type FieldSpec = {
   /** As in the proto. */
   readonly name: string;
   /** lowerCamelCase; taken too, and preferred. */

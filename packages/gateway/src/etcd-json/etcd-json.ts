@@ -8,13 +8,13 @@ import { StreamCall, type StreamOutput } from './stream.ts';
 /** An answer that is complete: its HTTP status and its JSON. */
 export type Reply = { readonly status: number; readonly body: string };
 
-export type EtcdJsonDeps = RouteDeps & {
+type EtcdJsonDeps = RouteDeps & {
   /** Told of failures that are the server's own fault. */
   readonly onInternalError: (error: unknown) => void;
 };
 
 /** What every request may say about itself besides its body. */
-export type RequestHeaders = (name: string) => string | undefined;
+type RequestHeaders = (name: string) => string | undefined;
 
 /** etcd's JSON calls, independent of what carries them: node's HTTP, fetch's Request, a WebSocket. */
 export class EtcdJson {
@@ -31,10 +31,6 @@ export class EtcdJson {
   /** By the exact path, without its query. */
   route(path: string): Route | undefined {
     return this.#routes.get(path);
-  }
-
-  get openStreams(): number {
-    return this.#streams.size;
   }
 
   /** The longest body that is read, in bytes. */
@@ -117,7 +113,3 @@ function timeoutMs(text: string): number {
   if (match === null) throw invalidArgument(`invalid grpc-timeout: ${text}`);
   return Math.ceil(Number(match[1]) * (UNIT_MS[match[2] as string] as number));
 }
-
-/** gRPC codes of the answers to paths that are no call. */
-export const NOT_FOUND_TEXT = 'Not Found\n';
-export const METHOD_NOT_ALLOWED_TEXT = 'Method Not Allowed\n';

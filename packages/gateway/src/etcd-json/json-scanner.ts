@@ -4,9 +4,9 @@
  */
 
 /** Go's own bound on nesting. */
-export const MAX_JSON_DEPTH = 10_000;
+const MAX_JSON_DEPTH = 10_000;
 
-export type ScanResult =
+type ScanResult =
   /** Everything was taken in and no value ended. */
   | { readonly type: 'more' }
   /** A value ended; `end` is the offset after its last character. Scanning may go on from there. */

@@ -20,7 +20,7 @@ const TEXT_TYPE: RawHeaders = [
   'nosniff',
 ];
 
-export type NodeDoorOptions = {
+type NodeDoorOptions = {
   readonly clock: Clock;
   readonly bodyDeadline: BodyDeadline;
   /** Bytes that may wait in one stream's socket. */
@@ -104,8 +104,8 @@ function send(res: ServerResponse, status: number, headers: RawHeaders, body: st
 }
 
 function tooLarge(res: ServerResponse, cors: RawHeaders, error: StatusError): void {
-  // What still comes is dropped as it comes.
-  send(res, 413, [...cors, ...JSON_TYPE, 'Connection', 'close'], errorBody(error));
+  // What still comes is dropped as it comes: ending the connection now could destroy the answer on its way.
+  send(res, 413, [...cors, ...JSON_TYPE], errorBody(error));
 }
 
 /** The whole body as text. A body that is too large ends in an error, one that is too slow with its connection. */
@@ -118,8 +118,10 @@ function readBody(
   let first: Buffer | undefined;
   let more: Buffer[] | undefined;
   let length = 0;
-  let refused = false;
   deadline.add(req);
+  const announced = Number(req.headers['content-length'] ?? 0);
+  let refused = announced > maxBytes;
+  if (refused) done(bodyTooLarge(announced, maxBytes), '');
   req.on('data', (chunk: Buffer) => {
     length += chunk.length;
     if (refused) return;

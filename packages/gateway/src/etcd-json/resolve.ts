@@ -2,7 +2,7 @@
 import type { EtcdJson } from './etcd-json.ts';
 import { ROUTE_PREFIXES, type Route } from './routes.ts';
 
-export type Resolved =
+type Resolved =
   | { readonly type: 'route'; readonly route: Route }
   /** A plain text answer; `location` with a redirect. */
   | {

@@ -22,7 +22,7 @@ import { encodeBase64 } from './base64.ts';
 import { goString } from './status-error.ts';
 
 /** `{"header":{...}` without the closing brace, so that members may follow. */
-export function openWithHeader(header: ResponseHeader): string {
+function openWithHeader(header: ResponseHeader): string {
   return `{"header":${headerJson(header)}`;
 }
 

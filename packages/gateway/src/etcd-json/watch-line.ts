@@ -4,7 +4,7 @@ import { headerJson, keyValueJson } from './responses.ts';
 import { goString } from './status-error.ts';
 import { resultLine } from './stream.ts';
 
-export type WatchMessage = {
+type WatchMessage = {
   readonly header: ResponseHeader;
   readonly watchId: bigint;
   readonly created?: boolean;

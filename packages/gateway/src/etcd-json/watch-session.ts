@@ -15,7 +15,7 @@ import type { StreamOutput, StreamSession } from './stream.ts';
 import { watchBatchLine, watchFragmentLines, watchMessageLine } from './watch-line.ts';
 
 /** etcd's `--max-request-bytes` plus 512 KiB: where a watch that allows fragments is cut. */
-export const FRAGMENT_BYTES = 2 * 1024 * 1024;
+const FRAGMENT_BYTES = 2 * 1024 * 1024;
 
 /** In answers that belong to no watch: a refused creation, progress of the whole stream. */
 const NO_WATCH_ID = -1n;

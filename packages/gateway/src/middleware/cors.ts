@@ -27,7 +27,7 @@ export function etcdCors(origins: readonly string[]): (origin: string | undefine
 }
 
 /** Headers of `/v1` answers that scripts in a browser may read. */
-export const EXPOSED_HEADERS: readonly string[] = [
+const EXPOSED_HEADERS: readonly string[] = [
   'ETag',
   'Link',
   'Location',

@@ -5,7 +5,7 @@ import type { CallOptions, EtcdApi } from '@muster/kv';
 /** `reason` is empty when the member is healthy. */
 export type Health = { readonly ok: boolean; readonly reason: string };
 
-export type HealthQuery = {
+type HealthQuery = {
   /** Alarms that do not count, such as `NOSPACE`. */
   readonly exclude: readonly string[];
   /** True: no leader is needed. */
@@ -62,7 +62,7 @@ export const READYZ_CHECKS: ReadonlyMap<string, Check> = new Map([
   ['non_learner', nonLearner],
 ]);
 
-export type ChecksQuery = { readonly verbose: boolean; readonly exclude: readonly string[] };
+type ChecksQuery = { readonly verbose: boolean; readonly exclude: readonly string[] };
 
 /** Runs checks side by side. `text` is the body of the answer, one line a check where they are shown. */
 export async function runChecks(

@@ -1,6 +1,6 @@
 /** etcd's metrics: the names that its dashboards and alerts read. */
 
-export type SampledSpec = { readonly kind: 'gauge' | 'counter'; readonly help: string };
+type SampledSpec = { readonly kind: 'gauge' | 'counter'; readonly help: string };
 
 const gauge = (help: string): SampledSpec => ({ kind: 'gauge', help });
 const counter = (help: string): SampledSpec => ({ kind: 'counter', help });
@@ -61,7 +61,7 @@ export const SAMPLED = {
 
 export type SampledName = keyof typeof SAMPLED;
 
-export type HistogramSpec = { readonly help: string; readonly buckets: readonly number[] };
+type HistogramSpec = { readonly help: string; readonly buckets: readonly number[] };
 
 const doubling = (first: number, count: number): number[] =>
   Array.from({ length: count }, (_, i) => first * 2 ** i);

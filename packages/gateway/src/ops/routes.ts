@@ -11,7 +11,7 @@ export type VersionInfo = {
   readonly storage: string;
 };
 
-export type OpsDeps = {
+type OpsDeps = {
   readonly api: EtcdApi;
   readonly metrics: Metrics;
   readonly version: () => VersionInfo;

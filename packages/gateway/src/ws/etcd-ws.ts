@@ -16,7 +16,7 @@ const NEWLINE = Buffer.from('\n');
 export const BEARER_PROTOCOL = 'Bearer';
 
 /** Where the handshake carries the credential. The cookie wins, as in etcd. */
-export type SocketCredential = { readonly protocol: string | undefined; readonly cookie: string | undefined };
+type SocketCredential = { readonly protocol: string | undefined; readonly cookie: string | undefined };
 
 export function socketOptions({ protocol, cookie }: SocketCredential): CallOptions {
   const fromCookie = /(?:^|;\s*)token=([^;]*)/.exec(cookie ?? '')?.[1];

@@ -9,7 +9,7 @@ import { isOriginAllowed } from '../middleware/origin.ts';
 import type { SocketRoute } from '../v1/index.ts';
 import { BEARER_PROTOCOL, serveEtcdSocket, socketOptions } from './etcd-ws.ts';
 
-export type SocketServerDeps = {
+type SocketServerDeps = {
   readonly json: EtcdJson;
   readonly limits: GatewayLimits;
   readonly checkHost: HostCheck;
@@ -39,10 +39,6 @@ export class SocketServer {
       const protocols = this.#routes.get(pathOf(request))?.protocols ?? [];
       return protocols.find((protocol) => offered.has(protocol)) ?? false;
     });
-  }
-
-  get size(): number {
-    return this.#sockets.size;
   }
 
   upgrade(req: IncomingMessage, socket: Duplex, head: Buffer): void {
