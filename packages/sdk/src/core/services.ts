@@ -256,8 +256,12 @@ class ReconciledRegistration implements Registration {
   /** Being `draining` first is what tells watchers that it goes on purpose. */
   async #mark(): Promise<void> {
     if (this.#reconciler.state !== 'registered') return;
-    const marked = this.#reconciler.change({ status: 'draining' }).catch(() => {});
-    await Promise.race([marked, this.#linger(MARK_TIMEOUT_MS, undefined)]);
+    const marked = new AbortController();
+    this.#reconciler
+      .change({ status: 'draining' })
+      .catch(() => {})
+      .finally(() => marked.abort());
+    await this.#linger(MARK_TIMEOUT_MS, marked.signal);
   }
 
   #linger(ms: number, signal: AbortSignal | undefined): Promise<void> {
