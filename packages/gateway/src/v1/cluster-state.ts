@@ -4,7 +4,7 @@ import { type ClusterState, idToHex, type MemberResource } from '@muster/contrac
 import type { MemberInfo } from '@muster/kv';
 import { revisionOf, type V1Context, type V1Deps } from './context.ts';
 
-export type ClusterListener = (state: ClusterState) => void;
+type ClusterListener = (state: ClusterState) => void;
 
 const PROBE_TIMEOUT_MS = 1000;
 

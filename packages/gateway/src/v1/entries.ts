@@ -5,7 +5,7 @@ import type { KeyValue } from '@muster/kv';
 import { JSON_DEPTH_MAX, jsonDepth } from './json-depth.ts';
 
 export type Encoding = 'auto' | 'base64' | 'json';
-export type KeyName = { key: string } | { keyBase64: string };
+type KeyName = { key: string } | { keyBase64: string };
 
 /** A key as JSON carries it: text when it is UTF-8, else base64. */
 export function keyName(key: Uint8Array): KeyName {

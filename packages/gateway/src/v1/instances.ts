@@ -16,7 +16,7 @@ import { type KeySpan, prefixSpan } from './keys.ts';
 export const DEFAULT_NAMESPACE = 'default';
 
 /** `/muster/<ns>/services/<name>/<id>`; every prefix that is made of it ends in `/`. */
-export function servicesPrefix(ns: string): string {
+function servicesPrefix(ns: string): string {
   return `/muster/${ns}/services/`;
 }
 

@@ -27,7 +27,7 @@ export function base64Bytes(text: string, name: string): Uint8Array {
   return bytes;
 }
 
-export type SpanQuery = {
+type SpanQuery = {
   readonly key?: string;
   readonly keyB64?: string;
   readonly prefix?: string;

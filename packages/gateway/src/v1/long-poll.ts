@@ -15,7 +15,7 @@ export type Look = {
   respond(): Response;
 };
 
-export type Conditional = {
+type Conditional = {
   readonly span: KeySpan;
   readonly look: () => Promise<Look>;
   readonly ifNoneMatch: EtagList | undefined;

@@ -26,6 +26,7 @@ export type Registered = {
   readonly modRevision: number;
 };
 
+type Held = { readonly lease: bigint; readonly ttlSeconds: number };
 type Current = { readonly header: ResponseHeader; readonly kv: KeyValue | undefined };
 
 export class Registry {
@@ -41,34 +42,33 @@ export class Registry {
     const wanted = put.leaseId === undefined ? undefined : (leaseIdFromHex(put.leaseId) as bigint);
     if (wanted === 0n)
       throw new KvError('BAD_REQUEST', { detail: 'body /leaseId: an id other than 0 expected' });
-    let granted: bigint | undefined;
+    let granted: Held | undefined;
+    let used: Held | undefined;
     try {
       for (let attempt = 0; attempt < this.#context.limits.casAttempts; attempt++) {
         const current = await this.#read(name, call);
         const before = current.kv && decodeStored(current.kv.value);
         const value = encodeStored(storedFromPut(put, ttlSeconds, before));
         const kept = await this.#keptLease(current.kv, before, wanted, ttlSeconds, call);
-        if (kept !== undefined && current.kv && equalBytes(current.kv.value, value)) {
-          await this.#dropGrant(granted, wanted);
+        if (kept && current.kv && equalBytes(current.kv.value, value)) {
           const { modRevision } = current.kv;
-          return { header: current.header, created: false, lease: kept, ttlSeconds, modRevision };
+          return { header: current.header, created: false, ...kept, modRevision };
         }
-        const lease = kept ?? (granted ??= await this.#grant(wanted, ttlSeconds, call));
-        const header = await this.#putIf(name, current.kv, { value, lease }, call);
+        const held = kept ?? (granted ??= await this.#grant(wanted, ttlSeconds, call));
+        const header = await this.#putIf(name, current.kv, { value, lease: held.lease }, call);
         if (header === 'conflict') continue;
         if (header === 'lease gone') {
           granted = undefined;
           continue;
         }
-        if (granted !== lease) await this.#dropGrant(granted, wanted);
-        return { header, created: !current.kv, lease, ttlSeconds, modRevision: revisionOf(header) };
+        used = held;
+        return { header, created: !current.kv, ...held, modRevision: revisionOf(header) };
       }
-    } catch (error) {
-      await this.#dropGrant(granted, wanted);
-      throw error;
+      throw conflict();
+    } finally {
+      // One of the caller's choice is the caller's to keep.
+      if (granted && granted !== used && wanted === undefined) await this.#revoke(granted.lease);
     }
-    await this.#dropGrant(granted, wanted);
-    throw conflict();
   }
 
   /** Renews the lease of a registration, and writes `health` and `load` where they changed. */
@@ -184,28 +184,31 @@ export class Registry {
     wanted: bigint | undefined,
     ttlSeconds: number,
     call: CallOptions,
-  ): Promise<bigint | undefined> {
+  ): Promise<Held | undefined> {
     if (!kv || kv.lease === 0n || (wanted !== undefined && wanted !== kv.lease)) return undefined;
+    // The length of a lease cannot be changed: another ttl is another lease, unless the caller insists on this one.
     if (before?.ttl !== ttlSeconds && wanted === undefined) return undefined;
-    const { ttlSeconds: left } = await this.#context.api.leaseKeepAlive({ id: kv.lease }, call);
-    return left > 0 ? kv.lease : undefined;
+    const renewed = await this.#context.api.leaseKeepAlive({ id: kv.lease }, call);
+    return renewed.ttlSeconds > 0 ? { lease: kv.lease, ttlSeconds: renewed.ttlSeconds } : undefined;
   }
 
   /** A lease of the caller's choice that is there already is one whose answer was lost: it is renewed. */
-  async #grant(wanted: bigint | undefined, ttlSeconds: number, call: CallOptions): Promise<bigint> {
+  async #grant(wanted: bigint | undefined, ttlSeconds: number, call: CallOptions): Promise<Held> {
     try {
-      return (await this.#context.api.leaseGrant({ id: wanted ?? 0n, ttlSeconds }, call)).id;
+      const granted = await this.#context.api.leaseGrant({ id: wanted ?? 0n, ttlSeconds }, call);
+      return { lease: granted.id, ttlSeconds: granted.ttlSeconds };
     } catch (error) {
       if (wanted === undefined || KvError.from(error).code !== 'LEASE_EXISTS') throw error;
-      await this.#context.api.leaseKeepAlive({ id: wanted }, call);
-      return wanted;
+      const renewed = await this.#context.api.leaseKeepAlive({ id: wanted }, call);
+      // Gone in between: the put says so, and the next attempt grants it.
+      return { lease: wanted, ttlSeconds: renewed.ttlSeconds || ttlSeconds };
     }
   }
 
-  /** A lease made here that came to no use. One of the caller's choice is the caller's to keep. */
-  async #dropGrant(granted: bigint | undefined, wanted: bigint | undefined): Promise<void> {
-    if (granted === undefined || wanted !== undefined) return;
-    await this.#context.api.leaseRevoke({ id: granted }).catch(() => {});
+  async #revoke(lease: bigint): Promise<void> {
+    await this.#context.api.leaseRevoke({ id: lease }).catch((error: unknown) => {
+      this.#context.log.debug({ err: error, lease: idToHex(lease) }, 'unused lease not revoked');
+    });
   }
 
   async #putIf(

@@ -9,7 +9,7 @@ import { problemResponse } from './errors.ts';
 import { percentDecode, splitUrl } from './query-string.ts';
 import type { OperationValidator } from './validate.ts';
 
-export type OperationId = keyof OpenApiOperations;
+type OperationId = keyof OpenApiOperations;
 
 type QueryOf<Op extends OperationId> = OpenApiOperations[Op] extends { parameters: { query?: infer Q } }
   ? NonNullable<Q>
@@ -74,7 +74,7 @@ export class V1Request<Op extends OperationId> {
   }
 }
 
-export type Handler<Op extends OperationId> = (request: V1Request<Op>) => Response | Promise<Response>;
+type Handler<Op extends OperationId> = (request: V1Request<Op>) => Response | Promise<Response>;
 
 export class V1Router {
   readonly #app: Hono;

@@ -5,7 +5,7 @@ import type { CallOptions, EtcdApi, KeyValue, RangeRequest, ResponseHeader } fro
 import type { GatewayLimits } from '../limits.ts';
 import type { KeySpan } from './keys.ts';
 
-export type ScanOptions = {
+type ScanOptions = {
   readonly span: KeySpan;
   /** 0 or absent pins the revision that the first slice shows. */
   readonly revision?: number;
@@ -17,7 +17,7 @@ export type ScanOptions = {
   readonly limit?: number;
 };
 
-export type Slice = {
+type Slice = {
   readonly header: ResponseHeader;
   /** What all slices show. */
   readonly revision: number;

@@ -71,6 +71,12 @@ test('a lease id of the caller’s choice makes a resend harmless; another one t
   assert.equal((await put('a', { leaseId: '0' })).status, 400);
 });
 
+test('the ttl that counts is the lease’s own, whatever was asked for it later', async () => {
+  const { put } = registry();
+  await put('a', { leaseId: '77', ttl: 10 });
+  assert.equal((await json<RegistrationResult>(put('a', { leaseId: '77', ttl: 60 }))).ttl, 10);
+});
+
 test('another ttl is another lease', async () => {
   const { put, api } = registry();
   const first = await json<RegistrationResult>(put('a', { ttl: 10 }));

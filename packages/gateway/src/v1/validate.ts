@@ -7,7 +7,7 @@ import { JSON_DEPTH_MAX, jsonDepth } from './json-depth.ts';
 import { parseQuery } from './query-string.ts';
 
 /** One thing that was wrong. `pointer` is a JSON pointer into the query, the body and so on. */
-export type Violation = {
+type Violation = {
   readonly in: 'path' | 'query' | 'header' | 'body';
   readonly pointer: string;
   readonly expected: string;
@@ -16,7 +16,7 @@ export type Violation = {
 type Coerce = 'integer' | 'number' | 'boolean' | 'array' | 'string';
 type CheckedParameter = { readonly name: string; readonly coerce: Coerce; readonly check: ValidateFunction };
 
-export type QueryValues = Readonly<Record<string, unknown>>;
+type QueryValues = Readonly<Record<string, unknown>>;
 
 /** Checks the requests of one operation. */
 export class OperationValidator {

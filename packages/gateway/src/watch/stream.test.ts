@@ -163,6 +163,14 @@ test('services and the cluster as streams', async () => {
   await cluster.close();
 });
 
+test('HEAD tells the headers and starts nothing', async () => {
+  const made = testV1();
+  const head = await made.ask('/v1/watch?prefix=k', { method: 'HEAD' });
+  assert.equal(head.headers.get('content-type'), 'application/x-ndjson');
+  assert.equal(made.v1.stats().streams, 0);
+  assert.equal(made.api.hub.stats().watchers, 0);
+});
+
 test('drain ends streams and says so', async () => {
   const made = testV1();
   const lines = new Lines(await made.ask('/v1/watch?prefix=k'));

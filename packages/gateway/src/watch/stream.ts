@@ -11,7 +11,7 @@ import { type Outlet, Subscription } from './subscription.ts';
 
 export type StreamFormat = 'sse' | 'ndjson';
 
-export type StreamRequest = {
+type StreamRequest = {
   readonly format: StreamFormat;
   /** Keys, or the cluster's state. */
   readonly selection: Selection | 'cluster';
@@ -33,6 +33,17 @@ const EVENT_NAMES: Readonly<Record<StreamFrame['t'], string>> = {
   cluster: 'cluster',
   end: 'end',
 };
+
+export function streamHeaders(format: StreamFormat, epoch: string): Record<string, string> {
+  return {
+    'content-type': format === 'sse' ? 'text/event-stream' : 'application/x-ndjson',
+    'cache-control': 'no-store',
+    'x-accel-buffering': 'no',
+    'x-content-type-options': 'nosniff',
+    'x-store-epoch': epoch,
+    vary: 'Accept, Origin',
+  };
+}
 
 /** Where a stream's bytes go. */
 type Sink = { write(bytes: Uint8Array): void; room(): boolean; close(): void };
@@ -84,17 +95,7 @@ export class WatchStream implements Outlet {
       },
       new ByteLengthQueuingStrategy({ highWaterMark: this.#context.limits.bufferedBytes }),
     );
-    const type = this.#request.format === 'sse' ? 'text/event-stream' : 'application/x-ndjson';
-    return new Response(body, {
-      headers: {
-        'content-type': type,
-        'cache-control': 'no-store',
-        'x-accel-buffering': 'no',
-        'x-content-type-options': 'nosniff',
-        'x-store-epoch': this.#epoch,
-        vary: 'Accept, Origin',
-      },
-    });
+    return new Response(body, { headers: streamHeaders(this.#request.format, this.#epoch) });
   }
 
   /** Ends the stream; the client is told why and may come back at once. */

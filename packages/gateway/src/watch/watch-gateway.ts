@@ -11,7 +11,7 @@ import { keyOfQuery, spanOfQuery } from '../v1/keys.ts';
 import type { V1Request } from '../v1/router.ts';
 import { Outboxes } from './outbox.ts';
 import { kvSelection, type Selection, serviceSelection } from './selection.ts';
-import { type StreamFormat, type StreamOwner, WatchStream } from './stream.ts';
+import { type StreamFormat, type StreamOwner, streamHeaders, WatchStream } from './stream.ts';
 import { WsSession } from './ws-session.ts';
 
 type WatchRequest = V1Request<'watch'>;
@@ -64,6 +64,9 @@ export class WatchGateway implements StreamOwner {
     const since = request.header('last-event-id') ?? query.since;
     const from = since === undefined ? undefined : parseCursor(since);
     const epoch = await this.#context.epoch();
+    // A stream begins when it is made, and nobody would ever read or cancel this one.
+    if (request.hono.req.raw.method === 'HEAD')
+      return new Response(null, { headers: streamHeaders(format, epoch) });
     const stream = new WatchStream(this.#context, this.#cluster, this, epoch, {
       format,
       selection,

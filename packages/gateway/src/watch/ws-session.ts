@@ -23,7 +23,7 @@ const SILENT_HEARTBEATS = 2.5;
 /** Milliseconds that a bookmark waits for every subscription to say how far it is. */
 const BOOKMARK_WAIT_MS = 1000;
 
-export type SessionDeps = {
+type SessionDeps = {
   readonly context: V1Context;
   readonly cluster: ClusterWatch;
   readonly outboxes: Outboxes;
@@ -231,6 +231,10 @@ export class WsSession {
     this.#heartbeat = clock.schedule(limits.heartbeatMs, () => {
       if (clock.nowMs() - this.#heardAtMs > SILENT_HEARTBEATS * limits.heartbeatMs) {
         this.#close(CloseCode.SILENT, 'nothing heard');
+        return;
+      }
+      if (this.#state === 'hello') {
+        this.#close(CloseCode.SILENT, 'no hello');
         return;
       }
       this.#scheduleHeartbeat();

@@ -245,8 +245,11 @@ test('bookmarks come by themselves, and a silent client is closed', async () => 
   await put(server, 'other');
   for (let bookmark = await watcher.next('bm'); bookmark.rev < 3; ) bookmark = await watcher.next('bm');
   const deaf = new WebSocket(`ws://127.0.0.1:${server.port}/v1/watch`, { autoPong: false });
+  deaf.on('open', () => deaf.send('{"t":"hello","v":1}'));
   const code = await new Promise((resolve) => deaf.on('close', resolve));
   assert.equal(code, 4408);
+  const mute = new Watcher(server.port);
+  assert.deepEqual(await mute.closed, { code: 4408, reason: 'no hello' });
   assert.equal(watcher.ws.readyState, WebSocket.OPEN, 'the one that answers pings stays');
 });
 

@@ -38,7 +38,7 @@ function instanceId(request: Namespaced & { path(name: string): string }): Insta
 }
 
 /** What the query asks of instances; `meta.<name>` parameters become `metadata`. */
-export function filterOf(query: Readonly<Record<string, unknown>>): InstanceFilter {
+function filterOf(query: Readonly<Record<string, unknown>>): InstanceFilter {
   const metadata: Record<string, string> = {};
   for (const [name, value] of Object.entries(query)) {
     if (name.startsWith('meta.')) metadata[name.slice('meta.'.length)] = value as string;
