@@ -3,7 +3,7 @@ import { createWriteStream, type WriteStream } from 'node:fs';
 import { join } from 'node:path';
 import { createInterface } from 'node:readline';
 
-export type ChildOptions = {
+type ChildOptions = {
   readonly name: string;
   /** Arguments to Node: the file and its flags. */
   readonly args: readonly string[];

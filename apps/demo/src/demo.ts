@@ -13,7 +13,7 @@ const SAMPLES = [
   { name: 'payments', id: 'payments-1', peer: 'orders', zone: 'a' },
 ] as const;
 
-export type DemoOptions = {
+type DemoOptions = {
   readonly plan: Plan;
   readonly root: string;
   /** One line for the person at the terminal. */

@@ -38,9 +38,9 @@ async function run(plan: Plan): Promise<void> {
   stopOnSignals(demo);
   try {
     await tasks(demo, plan, again).run();
-  } catch (error) {
+  } catch {
+    // The list has shown what failed.
     if (stopping) return;
-    console.error(`\n${(error as Error).message}`);
     await demo.stop();
     process.exit(1);
   }

@@ -18,7 +18,7 @@ export type CallOptions = {
   readonly idempotent?: boolean;
 };
 
-export type CallSpec = {
+type CallSpec = {
   readonly method: HttpRequest['method'];
   /** Path and query below the endpoint, from `/v1` on. */
   readonly path: string;
@@ -35,7 +35,7 @@ export type CallResult = HttpResponse & {
   readonly repeated: boolean;
 };
 
-export type CallerOptions = {
+type CallerOptions = {
   readonly endpoints: Endpoints;
   readonly transport: Transport;
   readonly clock: Clock;

@@ -38,7 +38,7 @@ export interface Client extends AsyncDisposable {
 }
 
 /** What a client needs of the machine it runs on. */
-export type Platform = {
+type Platform = {
   readonly clock: Clock;
   readonly prng: Prng;
   /** Unpredictable, positive, below 2^63, never 0. */

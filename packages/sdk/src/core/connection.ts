@@ -33,7 +33,7 @@ export type Attachment = {
   close(): void;
 };
 
-export type ConnectionOptions = {
+type ConnectionOptions = {
   readonly endpoints: Endpoints;
   readonly transport: Transport;
   readonly clock: Clock;

@@ -61,7 +61,7 @@ export class Endpoints {
 }
 
 /** `host:port` is taken as `http://host:port`; the result has no trailing slash. */
-export function endpointUrl(text: string): string {
+function endpointUrl(text: string): string {
   const url = URL.parse(text.includes('://') ? text : `http://${text}`);
   if (!url || (url.protocol !== 'http:' && url.protocol !== 'https:')) {
     throw new MusterError('BAD_REQUEST', `endpoints: expected http://host:port or host:port, got ${text}`);

@@ -32,10 +32,10 @@ export function keyOfIdentity(identity: string): { key: string; keyBytes?: Uint8
   return keyOfWire(identity[0] === 'b' ? { keyBase64: identity.slice(1) } : { key: identity.slice(1) });
 }
 
-export function keyOfWire(wire: {
-  readonly key?: string | undefined;
-  readonly keyBase64?: string | undefined;
-}): { key: string; keyBytes?: Uint8Array } {
+function keyOfWire(wire: { readonly key?: string | undefined; readonly keyBase64?: string | undefined }): {
+  key: string;
+  keyBytes?: Uint8Array;
+} {
   if (wire.keyBase64 === undefined) return { key: wire.key ?? '' };
   const keyBytes = bytesOf(wire.keyBase64);
   return { key: new TextDecoder().decode(keyBytes), keyBytes };

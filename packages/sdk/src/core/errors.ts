@@ -28,7 +28,7 @@ export type ProblemLike = {
   readonly [member: string]: unknown;
 };
 
-export type MusterErrorOptions = {
+type MusterErrorOptions = {
   readonly status?: number;
   readonly retryable?: boolean;
   readonly ambiguous?: boolean;

@@ -13,7 +13,7 @@ export type KeptLease = {
   onLost(reason: LossReason): void;
 };
 
-export type LeaseKeeperOptions = {
+type LeaseKeeperOptions = {
   readonly caller: Caller;
   readonly clock: Clock;
   readonly prng: Prng;

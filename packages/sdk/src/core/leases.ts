@@ -28,7 +28,7 @@ export interface Leases {
   grant(ttl: Duration, options?: CallOptions): Promise<Lease>;
 }
 
-export type LeasesOptions = {
+type LeasesOptions = {
   readonly caller: Caller;
   readonly keeper: LeaseKeeper;
   readonly clock: Clock;

@@ -21,8 +21,6 @@ export const SOCKET_BACKOFF = { firstMs: 40, maxMs: 5_000 } as const;
 export const SOCKET_SOUND_MS = 2_000;
 /** Silence, in heartbeats, after which a socket counts as dead. */
 export const SILENCE_HEARTBEATS = 2.5;
-/** What is assumed of the heartbeat until `welcome` says it. */
-export const HEARTBEAT_MS_DEFAULT = 15_000;
 /** Pause before a subscription that the server ended is made again. */
 export const SUBSCRIBE_BACKOFF = { firstMs: 100, maxMs: 10_000 } as const;
 
@@ -52,7 +50,5 @@ export const MASS_LOSS_WINDOW_MS = 10_000;
 export const SUSPECT_MAX_MS = 60_000;
 
 assert(ATTEMPT_TIMEOUT_MS < CALL_TIMEOUT_MS, 'one attempt must leave time for another');
-assert(
-  SOCKET_OPEN_TIMEOUT_MS < HEARTBEAT_MS_DEFAULT * SILENCE_HEARTBEATS,
-  'opening is bounded by the watchdog',
-);
+assert(LEASE_TTL_MIN_MS <= REGISTRATION_TTL_MS, 'the default ttl is one that is allowed');
+assert(MASS_LOSS_WINDOW_MS < SUSPECT_MAX_MS, 'a suspect outlives the window that made it one');

@@ -41,7 +41,7 @@ export type RegistrarOptions = {
   readonly randomId: () => bigint;
 };
 
-export type Desired = {
+type Desired = {
   readonly name: string;
   readonly id: string;
   readonly ttlSeconds: number;

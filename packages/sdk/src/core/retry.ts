@@ -23,14 +23,14 @@ const REFUSED_UNTOUCHED: ReadonlySet<string> = new Set([
   'DISK_FULL',
 ]);
 
-export type AttemptFailure = {
+type AttemptFailure = {
   /** The failure may have left an effect. */
   readonly maybeSent: boolean;
   readonly retryable: boolean;
   readonly code: string;
 };
 
-export type RetryVerdict = 'again' | 'fail' | 'fail-ambiguous';
+type RetryVerdict = 'again' | 'fail' | 'fail-ambiguous';
 
 /** Decides after one failed attempt. `ambiguousBefore`: an earlier attempt may have taken effect. Pure. */
 export function afterFailure(

@@ -51,7 +51,7 @@ export interface ServiceView extends AsyncDisposable {
   close(): Promise<void>;
 }
 
-export type ServiceViewOptions = {
+type ServiceViewOptions = {
   readonly connection: Connection;
   readonly clock: Clock;
   readonly logger: Logger;

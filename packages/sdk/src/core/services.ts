@@ -85,7 +85,7 @@ export interface Services {
 /** How a platform tells that the process is to stop. `run` gets a signal that fires when there is no more patience. */
 export type ShutdownHook = (signals: readonly string[], run: (cut: AbortSignal) => Promise<void>) => Off;
 
-export type ServicesOptions = RegistrarOptions & {
+type ServicesOptions = RegistrarOptions & {
   readonly onShutdown: ShutdownHook | undefined;
   /** Everything to be closed with the client. */
   readonly closers: Set<() => Promise<void>>;

@@ -21,7 +21,7 @@ export type LinkHandlers = {
   onGone(cause: string): void;
 };
 
-export type LinkOptions = {
+type LinkOptions = {
   readonly endpoint: string;
   readonly transport: Transport;
   readonly clock: Clock;

@@ -6,7 +6,7 @@ import { closedError, type MusterError } from './errors.ts';
 import { WATCH_CREDIT } from './limits.ts';
 import { type SessionBatch, type SessionStatus, WatchSession, type WireShape } from './watch-session.ts';
 
-export type SubscriptionHandlers<I> = {
+type SubscriptionHandlers<I> = {
   /** A whole batch. Its holder calls `consumed` with it when it is done. */
   onBatch(batch: SessionBatch<I>): void;
   onBookmark(at: Position): void;

@@ -16,7 +16,7 @@ export type WireShape<I, E> = {
   event(event: E): WireEvent<I>;
 };
 
-export type WireEvent<I> =
+type WireEvent<I> =
   | { readonly type: 'put'; readonly identity: string; readonly item: I; readonly prev?: I }
   | {
       readonly type: 'delete';
@@ -26,7 +26,7 @@ export type WireEvent<I> =
       readonly filtered?: boolean;
     };
 
-export type Cause = 'live' | 'snapshot' | 'repair';
+type Cause = 'live' | 'snapshot' | 'repair';
 
 export type SessionChange<I> =
   | { readonly type: 'put'; readonly item: I; readonly prev?: I; readonly cause: Cause }
@@ -86,7 +86,7 @@ type Phase<I> =
 
 type Known<I> = { readonly modRevision: number; readonly item: I | undefined };
 
-export type WatchSessionOptions<I, E> = {
+type WatchSessionOptions<I, E> = {
   readonly selection: WatchSelection;
   readonly shape: WireShape<I, E>;
   readonly from?: Position;

@@ -76,7 +76,7 @@ export interface Watch<T> extends AsyncIterable<Change<T>>, AsyncDisposable {
   close(): Promise<void>;
 }
 
-export type KvWatchOptions<T> = WatchOptions<T> & { readonly connection: Connection; readonly clock: Clock };
+type KvWatchOptions<T> = WatchOptions<T> & { readonly connection: Connection; readonly clock: Clock };
 
 export class KvWatch<T> implements Watch<T> {
   readonly #subscription: Subscription<KvItem, KvEvent>;
