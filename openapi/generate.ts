@@ -1,16 +1,28 @@
-/** Writes the types of gateway and SDK from the document: `pnpm --filter @muster/openapi generate`. */
+/** Writes what is made from the document: `pnpm --filter @muster/openapi generate`. */
 import { readFileSync, writeFileSync } from 'node:fs';
 import openapiTS, { astToString, COMMENT_HEADER } from 'openapi-typescript';
+import { parse } from 'yaml';
 
-export const TARGET = new URL('../packages/contract/src/gen/openapi.ts', import.meta.url);
 const SOURCE = new URL('./gateway.v1.yaml', import.meta.url);
 
-/** The text of the generated file. */
-export async function generateTypes(): Promise<string> {
-  const nodes = await openapiTS(readFileSync(SOURCE, 'utf8'), { silent: true, defaultNonNullable: false });
-  return COMMENT_HEADER + astToString(nodes);
+type Generated = { readonly target: URL; readonly text: string };
+
+/** The generated files: types for both sides of the wire, and the document as the gateway reads and serves it. */
+export async function generate(): Promise<Generated[]> {
+  const yaml = readFileSync(SOURCE, 'utf8');
+  const types = await openapiTS(yaml, { silent: true, defaultNonNullable: false });
+  return [
+    {
+      target: new URL('../packages/contract/src/gen/openapi.ts', import.meta.url),
+      text: COMMENT_HEADER + astToString(types),
+    },
+    {
+      target: new URL('../packages/gateway/src/v1/gen/openapi.json', import.meta.url),
+      text: `${JSON.stringify(parse(yaml), null, 1)}\n`,
+    },
+  ];
 }
 
 if (import.meta.main) {
-  writeFileSync(TARGET, await generateTypes());
+  for (const { target, text } of await generate()) writeFileSync(target, text);
 }

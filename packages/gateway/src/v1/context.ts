@@ -32,6 +32,7 @@ export class V1Context {
   readonly limits: GatewayLimits;
   readonly log: V1Log;
   readonly #epoch: (clusterId: bigint) => string;
+  readonly #held = new Set<() => void>();
   #streams = 0;
   #clusterId = -1n;
   #epochText = '';
@@ -77,6 +78,17 @@ export class V1Context {
       if (taken) this.#streams--;
       taken = false;
     };
+  }
+
+  /** Calls `release` when held requests have to be answered; the result takes that back. */
+  onRelease(release: () => void): () => void {
+    this.#held.add(release);
+    return () => this.#held.delete(release);
+  }
+
+  /** The server stops: requests that wait for a change are answered as if their time were up. */
+  releaseHeld(): void {
+    for (const release of this.#held) release();
   }
 
   /** Call options of a request, from its `X-Timeout` in milliseconds. */

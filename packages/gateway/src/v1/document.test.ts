@@ -16,6 +16,17 @@ test('routes and document agree both ways', () => {
   assert.deepEqual([...routes].sort(), documented.sort());
 });
 
+test('every schema of the document compiles', () => {
+  const { v1 } = testV1();
+  const compiler = new Ajv2020({ strict: false, validateFormats: false });
+  compiler.addSchema(v1.document.root, 'gateway');
+  for (const { parameters, bodySchemas } of v1.document.operations.values()) {
+    for (const schema of [...parameters.map((p) => p.schema), ...Object.values(bodySchemas)]) {
+      compiler.compile(JSON.parse(JSON.stringify(schema).replaceAll('"$ref":"#/', '"$ref":"gateway#/')));
+    }
+  }
+});
+
 test('the document is served', async () => {
   const { ask } = testV1();
   const served = (await (await ask('/openapi.json')).json()) as { openapi: string; paths: object };

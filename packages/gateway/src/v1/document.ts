@@ -1,7 +1,6 @@
 /** The OpenAPI document as the gateway uses it: one operation per path and method. */
 import { readFileSync } from 'node:fs';
 import { assert } from '@muster/base';
-import { parse } from 'yaml';
 
 export type JsonSchema = { readonly [name: string]: unknown };
 export type Parameter = {
@@ -24,18 +23,19 @@ export type Operation = {
 type Raw = { readonly [name: string]: unknown };
 
 export const METHODS = ['get', 'put', 'post', 'delete', 'patch'] as const;
-const SOURCE = new URL('../../../../openapi/gateway.v1.yaml', import.meta.url);
+/** `openapi/gateway.v1.yaml` as JSON: reading YAML would be a good part of a member's start. */
+const SOURCE = new URL('./gen/openapi.json', import.meta.url);
 
-/** `openapi/gateway.v1.yaml`, read and taken apart once. */
+/** The document, taken apart once. */
 export class OpenApiDocument {
   readonly root: Raw;
   readonly operations: ReadonlyMap<string, Operation>;
   /** The document as JSON text. */
   readonly json: string;
 
-  constructor(yamlText: string) {
-    this.root = parse(yamlText) as Raw;
-    this.json = JSON.stringify(this.root);
+  constructor(json: string) {
+    this.root = JSON.parse(json) as Raw;
+    this.json = json;
     this.operations = new Map(this.#readOperations().map((operation) => [operation.id, operation]));
   }
 

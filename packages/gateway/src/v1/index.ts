@@ -32,7 +32,7 @@ import {
   putInstance,
 } from './routes/services.ts';
 import { batch, txn } from './routes/txn.ts';
-import { compileValidators } from './validate.ts';
+import { makeValidators } from './validate.ts';
 
 export type { V1Deps, V1Log } from './context.ts';
 
@@ -51,7 +51,8 @@ export type V1 = {
   /** Open WebSockets, and open streams with held requests. */
   stats(): { readonly sockets: number; readonly streams: number };
   /**
-   * Sends `goaway` to all sockets and ends all streams, spread over `withinMs`; resolves when all are closed. New ones
+   * Sends `goaway` to all sockets and ends all streams, spread over `withinMs`, and answers held requests at once;
+   * resolves when all are closed. New ones
    * are refused from then on, plain requests are not.
    */
   drain(reason?: GoawayReason, withinMs?: number): Promise<void>;
@@ -63,7 +64,7 @@ export function createV1(deps: V1Deps): V1 {
   const cluster = new ClusterWatch(context, deps);
   const watch = new WatchGateway(context, cluster);
   const app = new Hono();
-  const router = new V1Router(app, context, document, compileValidators(document));
+  const router = new V1Router(app, context, document, makeValidators(document));
   addKv(router, context);
   addLeases(router, context);
   addServices(router, context, new Registry(context));
@@ -80,7 +81,10 @@ export function createV1(deps: V1Deps): V1 {
     ],
     document,
     stats: () => ({ sockets: watch.sockets, streams: context.streams }),
-    drain: (reason = 'shutdown', withinMs) => watch.drain(reason, withinMs),
+    drain: (reason = 'shutdown', withinMs) => {
+      context.releaseHeld();
+      return watch.drain(reason, withinMs);
+    },
   };
 }
 

@@ -134,3 +134,12 @@ test('a client that goes away is not waited for, and held requests are bounded',
   assert.equal(second.status, 429);
   assert.equal(second.headers.get('retry-after'), '1');
 });
+
+test('a server that stops answers what it holds', async () => {
+  const { clock, ask, v1 } = held();
+  await put(ask, 'k');
+  const waiting = ask('/v1/kv/k', { headers: { 'if-none-match': '"2"', prefer: 'wait=600' } });
+  await settle(clock);
+  await v1.drain();
+  assert.equal((await waiting).status, 304);
+});

@@ -71,7 +71,7 @@ function notModified(context: V1Context, look: Look, waitedSeconds?: number): Re
     'x-store-revision': String(revisionOf(look.header)),
     'x-store-epoch': context.epochOf(look.header),
     'x-store-cursor': formatCursor(context.epochOf(look.header), revisionOf(look.header)),
-    vary: 'Accept, Origin',
+    vary: 'Accept',
   });
   if (look.etag !== undefined) headers.set('etag', look.etag);
   if (waitedSeconds !== undefined) headers.set('preference-applied', `wait=${waitedSeconds}`);
@@ -84,6 +84,7 @@ class NextChange {
   readonly #handle: WatchHandle;
   readonly #timer: Timer;
   readonly #signal: AbortSignal | undefined;
+  readonly #forget: () => void;
   #dirty = false;
   #ended: 'timeout' | KvError | undefined;
   #wake = () => {};
@@ -104,6 +105,7 @@ class NextChange {
       return response.type !== 'events';
     });
     this.#timer = context.clock.schedule(deadlineMs - context.clock.nowMs(), () => this.#end('timeout'));
+    this.#forget = context.onRelease(() => this.#end('timeout'));
     signal?.addEventListener('abort', this.#onAbort);
   }
 
@@ -126,6 +128,7 @@ class NextChange {
   close(): void {
     this.#handle.cancel();
     this.#context.clock.cancel(this.#timer);
+    this.#forget();
     this.#signal?.removeEventListener('abort', this.#onAbort);
   }
 

@@ -1,4 +1,4 @@
-/** Requests checked against the OpenAPI document, by validators compiled once at start. */
+/** Requests checked against the OpenAPI document, by validators compiled once, when first needed. */
 import { utf8TextOrUndefined } from '@muster/base';
 import { KvError } from '@muster/contract';
 import { Ajv2020, type ErrorObject, type ValidateFunction } from 'ajv/dist/2020.js';
@@ -13,8 +13,10 @@ type Violation = {
   readonly expected: string;
 };
 
+/** What is wrong with a value; empty when nothing is. */
+type Check = (value: unknown) => readonly ErrorObject[];
 type Coerce = 'integer' | 'number' | 'boolean' | 'array' | 'string';
-type CheckedParameter = { readonly name: string; readonly coerce: Coerce; readonly check: ValidateFunction };
+type CheckedParameter = { readonly name: string; readonly coerce: Coerce; readonly check: Check };
 
 type QueryValues = Readonly<Record<string, unknown>>;
 
@@ -26,13 +28,9 @@ export class OperationValidator {
   readonly #queryPatterns: readonly CheckedParameter[];
   readonly #headers: readonly CheckedParameter[];
   readonly #path: readonly CheckedParameter[];
-  readonly #body: ReadonlyMap<string, ValidateFunction>;
+  readonly #body: ReadonlyMap<string, Check>;
 
-  constructor(
-    operation: Operation,
-    compile: (schema: JsonSchema) => ValidateFunction,
-    document: OpenApiDocument,
-  ) {
+  constructor(operation: Operation, compile: (schema: JsonSchema) => Check, document: OpenApiDocument) {
     this.operation = operation;
     const checked = (where: Parameter['in']): CheckedParameter[] =>
       operation.parameters
@@ -128,19 +126,33 @@ export class OperationValidator {
   }
 }
 
-/** Compiles the validators of every operation of the document, by operation id. */
-export function compileValidators(document: OpenApiDocument): ReadonlyMap<string, OperationValidator> {
+/**
+ * The validators of every operation of the document, by operation id. Schemas are compiled when they are first needed:
+ * all of them at once would be a good part of a member's start.
+ */
+export function makeValidators(document: OpenApiDocument): ReadonlyMap<string, OperationValidator> {
   const ajv = new Ajv2020({ strict: false, allErrors: false, validateFormats: false });
   ajv.addSchema(document.root, 'gateway');
-  const absolute = (schema: JsonSchema): JsonSchema =>
-    JSON.parse(JSON.stringify(schema).replaceAll('"$ref":"#/', '"$ref":"gateway#/')) as JsonSchema;
-  const compile = (schema: JsonSchema): ValidateFunction => ajv.compile(absolute(schema));
+  const lazily = (schema: JsonSchema): Check => {
+    let compiled: ValidateFunction | undefined;
+    return (value) => {
+      compiled ??= ajv.compile(absolute(schema));
+      return compiled(value) ? NO_ERRORS : (compiled.errors ?? NO_ERRORS);
+    };
+  };
   return new Map(
     [...document.operations].map(([id, operation]) => [
       id,
-      new OperationValidator(operation, compile, document),
+      new OperationValidator(operation, lazily, document),
     ]),
   );
+}
+
+const NO_ERRORS: readonly ErrorObject[] = [];
+
+/** References within the document, seen from outside of it. */
+function absolute(schema: JsonSchema): JsonSchema {
+  return JSON.parse(JSON.stringify(schema).replaceAll('"$ref":"#/', '"$ref":"gateway#/')) as JsonSchema;
 }
 
 /** JSON out of UTF-8 bytes, or BAD_REQUEST. */
@@ -181,11 +193,10 @@ function collect(
   into: Violation[],
   where: Violation['in'],
   pointer: string,
-  check: ValidateFunction,
+  check: Check,
   value: unknown,
 ): void {
-  if (check(value)) return;
-  const errors = check.errors ?? [];
+  const errors = check(value);
   const error = errors.find((e) => e.keyword !== 'oneOf' && e.keyword !== 'allOf') ?? errors[0];
   if (error)
     into.push({ in: where, pointer: pointer + error.instancePath, expected: expected(error, errors) });

@@ -41,7 +41,7 @@ export function streamHeaders(format: StreamFormat, epoch: string): Record<strin
     'x-accel-buffering': 'no',
     'x-content-type-options': 'nosniff',
     'x-store-epoch': epoch,
-    vary: 'Accept, Origin',
+    vary: 'Accept',
   };
 }
 

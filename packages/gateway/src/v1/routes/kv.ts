@@ -108,7 +108,7 @@ export function storeHeaders(
     'x-store-cursor': formatCursor(epoch, revision),
     'cache-control': 'no-cache',
     'x-content-type-options': 'nosniff',
-    vary: 'Accept, Origin',
+    vary: 'Accept',
   });
 }
 
