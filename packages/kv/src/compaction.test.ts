@@ -169,14 +169,28 @@ test('revisions go on from where they were although compaction removed the newes
   assert.equal(h.put('c'), 6);
 });
 
-test('a key changed twice in the compacted revision keeps its last change only', () => {
+test('the compacted revision stays whole: a watch from it sees a key changed twice in it', () => {
   const h = new Harness();
   h.put('k', 'old');
   h.txn({ success: [op.txn({ success: [op.put('k', 'new')] }), op.txn({ success: [op.delete('k')] })] });
   h.put('k', 'again');
   h.compact(3);
   assert.equal(h.get('k', 3), 'nothing');
-  assert.deepEqual(h.events(3), ['k deleted@3', 'k=again@4']);
+  assert.deepEqual(h.events(3), ['k=new@3 c2 v2', 'k deleted@3', 'k=again@4']);
+  h.compact(4);
+  assert.equal(h.records('revisions'), 1);
+});
+
+test('a key deleted and put again in the compacted revision: both are seen, and neither lasts too long', () => {
+  const h = new Harness();
+  h.put('k', '1');
+  h.txn({ success: [op.delete('k', '\0'), op.put('k', '2')] });
+  h.compact(3);
+  assert.deepEqual(h.events(3), ['k deleted@3', 'k=2@3']);
+  assert.equal(h.get('k', 3), 'k=2@3');
+  h.put('other', 'x');
+  h.compact(4);
+  assert.equal(h.get('k'), 'k=2@3');
   assert.equal(h.records('revisions'), 2);
 });
 

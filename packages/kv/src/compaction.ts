@@ -7,7 +7,7 @@ import type { CompactionState } from './state-records.ts';
  * Removes what a compaction made unreachable, a slice at a time, so that nothing waits for it.
  *
  * Compacting from F to C looks only at the records with main revision in [F, C]: the record before each of them in
- * its key's chain is superseded by C and goes; a deletion below C goes itself, and the key's entry with it when it is
+ * its key's chain is superseded by C and goes, unless C is its own revision too; a deletion below C goes itself, and the key's entry with it when it is
  * the newest of its key. A deletion exactly at C stays, so that a watch from C sees it, until the next compaction.
  * The cost is that of the changes since the last one, whatever the size of the data.
  */
@@ -73,7 +73,10 @@ export class Compactor {
   #remove(main: number, sub: number, record: Uint8Array, target: number): void {
     const { engine } = this.#store;
     const { prev, kv } = decodeChange(main, record);
-    if (prev !== undefined) engine.delete('revisions', revisionKey(prev.main, prev.sub));
+    // What revision C itself superseded stays with it: a watch from C sees the revision whole.
+    if (prev !== undefined && prev.main < target) {
+      engine.delete('revisions', revisionKey(prev.main, prev.sub));
+    }
     if (!isDeletion(record) || main >= target) return;
     engine.delete('revisions', revisionKey(main, sub));
     const newest = engine.get('keys', kv.key);

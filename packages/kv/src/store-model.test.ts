@@ -262,7 +262,7 @@ test('random commands, reads, compactions and crashes agree with the dumb model'
         revisions += model.currentRevision;
       },
     ),
-    { numRuns: 800 },
+    { numRuns: Number(process.env.STORE_RUNS ?? 800) },
   );
   assert.ok(revisions > 8000, `only ${revisions} revisions were made`);
 });
