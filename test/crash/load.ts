@@ -1,5 +1,5 @@
 /** A writer that remembers what was acknowledged, over etcd's JSON. */
-export type Ack = { readonly key: string; readonly value: string; readonly revision: number };
+type Ack = { readonly key: string; readonly value: string; readonly revision: number };
 
 const base64 = (text: string) => Buffer.from(text).toString('base64');
 

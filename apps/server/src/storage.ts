@@ -25,7 +25,7 @@ export type Storage = {
 };
 
 /** Told how long writes took, in seconds. */
-export type StorageTimings = {
+type StorageTimings = {
   readonly onLogSync: (seconds: number) => void;
   readonly onEngineCommit: (seconds: number) => void;
 };

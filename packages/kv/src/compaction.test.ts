@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { KvError } from '@muster/contract';
-import { errorCode, Harness, op } from './store-harness.ts';
+import { errorCode, Harness, op } from '../test/store-harness.ts';
 
 const compactError = (h: Harness, revision: number): string => errorCode(() => h.compact(revision));
 

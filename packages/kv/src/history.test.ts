@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { KvError } from '@muster/contract';
-import { eventText, Harness, op } from './store-harness.ts';
+import { eventText, Harness, op } from '../test/store-harness.ts';
 
 test('history is every change from a revision on, inclusive, with the values before', () => {
   const h = new Harness();

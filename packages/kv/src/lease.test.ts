@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
-import { eventText, Harness } from './store-harness.ts';
+import { eventText, Harness } from '../test/store-harness.ts';
 
 const LEAST = -(2n ** 63n);
 const LARGEST = 2n ** 63n - 1n;

@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { Prng, utf8 } from '@muster/base';
-import { Harness, kvText, rangeRequest } from './store-harness.ts';
+import { Harness, kvText, rangeRequest } from '../test/store-harness.ts';
 
 /** One key's history, dumbly: every record in order. */
 type Version = { readonly main: number; readonly text: string };

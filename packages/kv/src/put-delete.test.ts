@@ -1,7 +1,6 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { utf8 } from '@muster/base';
-import { validateDeleteRange, validatePut } from './request-validation.ts';
 import {
   deleteRequest,
   eventText,
@@ -10,7 +9,8 @@ import {
   kvText,
   type PutText,
   putRequest,
-} from './store-harness.ts';
+} from '../test/store-harness.ts';
+import { validateDeleteRange, validatePut } from './request-validation.ts';
 
 const put = (h: Harness, key: string, value?: string, options?: PutText) =>
   h.apply({ type: 'put', put: putRequest(key, value, options) });

@@ -1,8 +1,8 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { utf8Text } from '@muster/base';
+import { errorCode, FROM_KEY, Harness, type RangeText, rangeRequest } from '../test/store-harness.ts';
 import { validateRange } from './request-validation.ts';
-import { errorCode, FROM_KEY, Harness, type RangeText, rangeRequest } from './store-harness.ts';
 import type { RangeRequest } from './types.ts';
 
 /** b c a d e written in that order at 2..6, then c again at 7. */

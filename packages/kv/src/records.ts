@@ -9,8 +9,8 @@ import type { Revision } from './revision.ts';
 import type { KeyValue } from './types.ts';
 
 /** Every 64th and every 4096th record of a key's chain is a target of skip pointers. */
-export const SKIP_SHORT = 64;
-export const SKIP_LONG = 4096;
+const SKIP_SHORT = 64;
+const SKIP_LONG = 4096;
 
 /** The newest record of a key. */
 export type KeyHead = {
@@ -190,17 +190,4 @@ export function decodeChange(main: number, record: Uint8Array): Change {
   const key = reader.bytes();
   const value = reader.rest();
   return { deleted, prev, kv: { key, value, createRevision, modRevision: main, version, lease } };
-}
-
-/** The key alone, for scans that first look whether they want the record. */
-export function decodeChangeKey(main: number, record: Uint8Array): Uint8Array {
-  const reader = new ByteReader(record);
-  const flags = readFlags(reader);
-  readLinks(reader, main, flags);
-  if ((flags & DELETED) === 0) {
-    reader.varint();
-    reader.varint();
-  }
-  if (flags & HAS_LEASE) reader.u64();
-  return reader.bytes();
 }

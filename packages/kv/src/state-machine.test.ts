@@ -1,7 +1,6 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { utf8 } from '@muster/base';
-import type { Command } from './commands.ts';
 import {
   compare,
   deleteRequest,
@@ -10,7 +9,8 @@ import {
   putRequest,
   rangeRequest,
   txnRequest,
-} from './store-harness.ts';
+} from '../test/store-harness.ts';
+import type { Command } from './commands.ts';
 import type { AlarmType } from './types.ts';
 
 const answer = (h: Harness, command: Command): string => {

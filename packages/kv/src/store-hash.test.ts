@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
-import { errorCode, Harness, op } from './store-harness.ts';
+import { errorCode, Harness, op } from '../test/store-harness.ts';
 
 /** The numbers are what `etcdctl endpoint hashkv` of etcd 3.4.23 printed after the same operations. */
 const hashes = (h: Harness, ...revisions: number[]): number[] =>

@@ -3,12 +3,12 @@ import { test } from 'node:test';
 import { utf8, utf8Text } from '@muster/base';
 import { KvError } from '@muster/contract';
 import fc from 'fast-check';
+import { eventText, Harness, kvText } from '../test/store-harness.ts';
+import { type ModelOutcome, StoreModel } from '../test/store-model.ts';
 import type { ApplyResult } from './applier.ts';
 import { isReadOnlyTxn } from './apply-guards.ts';
 import type { Command } from './commands.ts';
 import { validateTxn } from './request-validation.ts';
-import { eventText, Harness, kvText } from './store-harness.ts';
-import { type ModelOutcome, StoreModel } from './store-model.ts';
 import type {
   Compare,
   DeleteRangeRequest,

@@ -1,8 +1,17 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
+import {
+  compare,
+  errorCode,
+  eventText,
+  FROM_KEY,
+  Harness,
+  kvText,
+  op,
+  txnRequest,
+} from '../test/store-harness.ts';
 import { isReadOnlyTxn, isSerializableTxn } from './apply-guards.ts';
 import { validateTxn } from './request-validation.ts';
-import { compare, errorCode, eventText, FROM_KEY, Harness, kvText, op, txnRequest } from './store-harness.ts';
 import type { Compare, RequestOp, ResponseOp, TxnRequest } from './types.ts';
 
 const MAX_OPS = 128;

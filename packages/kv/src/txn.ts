@@ -24,7 +24,7 @@ const NO_VALUE = new Uint8Array(0);
 const AFTER_ALL_KEYS = '\u0100';
 
 /** A transaction with its path chosen: all compares saw the state before it. */
-export type PlannedTxn = { readonly succeeded: boolean; readonly ops: readonly PlannedOp[] };
+type PlannedTxn = { readonly succeeded: boolean; readonly ops: readonly PlannedOp[] };
 type PlannedOp =
   | Exclude<RequestOp, { readonly type: 'txn' | 'none' }>
   | { readonly type: 'txn'; readonly txn: PlannedTxn };

@@ -19,7 +19,7 @@ type Applied = {
 };
 
 /** What the apply loop tells its member, after the unit is sealed and in the order of the log. */
-export type ApplyListener = {
+type ApplyListener = {
   /** A configuration entry: returns the configuration that is in force now. Called before the unit is sealed. */
   readonly onConfig: (entry: Entry) => ConfState;
   /** The first entry of a term later than any applied before. */

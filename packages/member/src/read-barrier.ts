@@ -1,7 +1,7 @@
 import { KvError } from '@muster/contract';
 
 /** One linearizable read; `done` runs once it may read locally, or with the error. */
-export type ReadWaiter = {
+type ReadWaiter = {
   readonly deadlineMs: number;
   readonly done: (error: KvError | undefined) => void;
 };

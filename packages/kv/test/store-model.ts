@@ -1,6 +1,6 @@
 /** The store, as simple as it can be told: a full copy of the state for every revision. For tests only. */
 import { utf8Text } from '@muster/base';
-import type { Command } from './commands.ts';
+import type { Command } from '../src/commands.ts';
 import type {
   Compare,
   DeleteRangeRequest,
@@ -9,9 +9,9 @@ import type {
   RequestOp,
   SortTarget,
   TxnRequest,
-} from './types.ts';
+} from '../src/types.ts';
 
-export type ModelKv = {
+type ModelKv = {
   readonly key: string;
   readonly value: string;
   readonly create: number;
@@ -31,7 +31,7 @@ class Refused extends Error {}
 
 const text = (bytes: Uint8Array | undefined): string => utf8Text(bytes ?? new Uint8Array(0));
 
-export const modelText = (kv: ModelKv | undefined): string => {
+const modelText = (kv: ModelKv | undefined): string => {
   if (kv === undefined) return 'nothing';
   const { key, value, create, mod, version, lease } = kv;
   const history = create === mod && version === 1 ? '' : ` c${create} v${version}`;

@@ -2,9 +2,9 @@
 import assert from 'node:assert/strict';
 import { utf8, utf8Text } from '@muster/base';
 import { KvError } from '@muster/contract';
-import { type Command, decodeCommand, encodeCommand } from './commands.ts';
-import { MemoryEngine } from './memory-engine.ts';
-import { type ApplyOutcome, StateMachine, type StateMachineOptions } from './state-machine.ts';
+import { type Command, decodeCommand, encodeCommand } from '../src/commands.ts';
+import { MemoryEngine } from '../src/memory-engine.ts';
+import { type ApplyOutcome, StateMachine, type StateMachineOptions } from '../src/state-machine.ts';
 import type {
   Compare,
   DeleteRangeRequest,
@@ -14,7 +14,7 @@ import type {
   RangeRequest,
   RequestOp,
   TxnRequest,
-} from './types.ts';
+} from '../src/types.ts';
 
 /** `key=value@mod`, with what is out of the ordinary after it: create revision, version and lease. */
 export function kvText(kv: KeyValue | undefined): string {
