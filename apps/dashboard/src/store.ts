@@ -172,7 +172,7 @@ async function followServices(muster: Client): Promise<void> {
 async function followKeys(muster: Client): Promise<void> {
   for (;;) {
     try {
-      const watch = muster.watch('', { snapshot: false, codec: rawCodec });
+      const watch = muster.watch('', { repair: false, codec: rawCodec });
       for await (const { revision: at, changes } of watch.batches()) {
         seeRevision(at);
         addLines(changes.flatMap((change) => lineOfChange(change, at) ?? []));

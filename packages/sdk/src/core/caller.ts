@@ -2,7 +2,7 @@ import { backoffDelayMs, type Clock, type Prng, utf8Text } from '@muster/base';
 import { type Duration, durationMs } from './duration.ts';
 import type { Endpoints } from './endpoints.ts';
 import { abortedError, closedError, MusterError, type ProblemLike } from './errors.ts';
-import { ATTEMPT_TIMEOUT_MS, CALL_BACKOFF, CALL_TIMEOUT_MS } from './limits.ts';
+import { ATTEMPT_TIMEOUT_MS, CALL_BACKOFF, CALL_TIMEOUT_MS, SERVER_TIMEOUT_MAX_MS } from './limits.ts';
 import { afterFailure, mayHaveActed, type Repeat, retryAfterMs } from './retry.ts';
 import { type HttpRequest, type HttpResponse, type Transport, TransportError } from './transport.ts';
 
@@ -129,7 +129,11 @@ export class Caller {
       const response = await transport.request({
         method: spec.method,
         url: endpoint + spec.path,
-        headers: { ...this.#options.headers, ...spec.headers, 'x-timeout': `${Math.ceil(budget)}ms` },
+        headers: {
+          ...this.#options.headers,
+          ...spec.headers,
+          'x-timeout': `${Math.min(SERVER_TIMEOUT_MAX_MS, Math.ceil(budget))}ms`,
+        },
         ...(spec.body !== undefined && { body: spec.body }),
         signal: controller.signal,
       });

@@ -158,6 +158,7 @@ test('goaway: the next socket is open before the old one is closed', () => {
   assert.equal(old.closed, 1000);
   assert.equal(next.subs.length, 1);
   assert.deepEqual(states, ['connecting', 'open', 'draining', 'open']);
+  assert.deepEqual(recorder.causes, [], 'a planned move is no loss');
 });
 
 test('goaway: when the old socket dies first, the next one takes over', () => {

@@ -197,7 +197,8 @@ export class Connection {
     this.#options.endpoints.succeeded(link.endpoint);
     this.#revision = link.welcome?.rev ?? 0;
     this.#progressed = false;
-    this.#unbind('moving to another member');
+    // A planned move is no loss: every subscription just goes on here.
+    if (before) this.#forgetIds();
     this.#setState({ kind: 'open', link, sinceMs: this.#options.clock.nowMs() });
     before?.close(1000, 'moved');
     for (const subscriber of [...this.#slots.keys()]) this.#subscribe(subscriber, link);
@@ -313,6 +314,11 @@ export class Connection {
     const delayMs = backoffDelayMs(SOCKET_BACKOFF, Math.max(0, this.#attempt - 1), prng);
     const timer = clock.schedule(delayMs, () => this.#dial());
     this.#setState({ kind: 'backoff', timer, delayMs, cause });
+  }
+
+  #forgetIds(): void {
+    this.#byId.clear();
+    for (const slot of this.#slots.values()) slot.id = undefined;
   }
 
   #unbind(cause: string): void {

@@ -6,6 +6,8 @@ import { assert } from '@muster/base';
 export const CALL_TIMEOUT_MS = 10_000;
 /** What one attempt of a repeatable call gets before another member is asked: a frozen one must not cost it all. */
 export const ATTEMPT_TIMEOUT_MS = 3_000;
+/** The longest that a server lets a request take. */
+export const SERVER_TIMEOUT_MAX_MS = 60_000;
 /** Pause between attempts of one call. */
 export const CALL_BACKOFF = { firstMs: 20, maxMs: 1_000 } as const;
 /** How long an endpoint that failed is passed over while others are left. */
@@ -40,6 +42,8 @@ export const KEEPALIVE_BACKOFF = { firstMs: 100, maxMs: 1_000 } as const;
 export const REGISTER_BACKOFF = { firstMs: 100, maxMs: 10_000 } as const;
 /** A registration that holds this long is sound again: its repair backoff starts anew. */
 export const REPAIR_CALM_MS = 30_000;
+/** How long deregistering waits for a put under way, or to be marked as draining. */
+export const LEAVE_WAIT_MS = 1_000;
 /** Deregistering gives up after this: the lease ends what is left. */
 export const DEREGISTER_TIMEOUT_MS = 3_000;
 

@@ -12,7 +12,8 @@ import { closedError, MusterError } from './errors.ts';
 import { KV_SHAPE } from './kv-shape.ts';
 import type { KeptLease, LeaseKeeper } from './lease-keeper.ts';
 import { LeaseSession } from './lease-session.ts';
-import { DEREGISTER_TIMEOUT_MS, REGISTER_BACKOFF, REPAIR_CALM_MS } from './limits.ts';
+import { DEREGISTER_TIMEOUT_MS, LEAVE_WAIT_MS, REGISTER_BACKOFF, REPAIR_CALM_MS } from './limits.ts';
+import { pause } from './pause.ts';
 import { Listeners, type Logger, type Off } from './status.ts';
 import { Subscription } from './subscription.ts';
 
@@ -75,7 +76,9 @@ export class Reconciler {
   readonly #ownLeases = new Set<string>();
   #kept: KeptLease | undefined;
   #modRevision = 0;
+  /** Revisions at which the key was seen deleted, and written under another lease. */
   #deletedAt = 0;
+  #strangeAt = 0;
   #failures = 0;
   #repairs = 0;
   #registeredAtMs = 0;
@@ -180,7 +183,7 @@ export class Reconciler {
     this.#watch.close();
     keeper.remove(this.#leaseId);
     // A put under way could arrive after the delete and bring the instance back to life.
-    await this.#putting;
+    if (this.#putting) await Promise.race([this.#putting, pause(clock, LEAVE_WAIT_MS)]);
     try {
       await this.#options.caller.call(
         {
@@ -251,6 +254,7 @@ export class Reconciler {
     this.#confirmed = Math.max(this.#confirmed, version);
     this.#keep(leaseId, result.ttl * 1000, sentAtMs);
     if (this.#deletedAt > this.#modRevision) return this.#repair('its key was deleted', false);
+    if (this.#strangeAt > this.#modRevision) return this.#repair('it was overwritten', false);
     this.#registeredAtMs = this.#options.clock.nowMs();
     this.#setState(
       this.#document.status === 'draining' ? 'draining' : 'registered',
@@ -321,15 +325,20 @@ export class Reconciler {
     else this.#retryLater(this.#repairs);
   }
 
+  /**
+   * Written under another lease than the present one: by a stranger, or by an attempt of our own that was given up and
+   * arrived all the same. Either way nobody will renew that lease for us.
+   */
   #sawPut(item: KvItem): void {
-    if (
-      item.modRevision <= this.#modRevision ||
-      (item.lease !== undefined && this.#ownLeases.has(item.lease))
-    )
-      return;
-    if (this.#state === 'registering') return;
-    this.#modRevision = item.modRevision;
-    this.#repair('another process registered under the same id', false);
+    if (item.lease === this.#leaseId) return;
+    this.#strangeAt = Math.max(this.#strangeAt, item.modRevision);
+    if (this.#putting || item.modRevision <= this.#modRevision) return;
+    if (this.#state === 'registering' || this.#state === 'lost') return;
+    const own = item.lease !== undefined && this.#ownLeases.has(item.lease);
+    this.#repair(
+      own ? 'an attempt given up before arrived late' : 'another process registered under the same id',
+      false,
+    );
   }
 
   #sawDelete(rev: number): void {

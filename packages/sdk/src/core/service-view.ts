@@ -268,8 +268,9 @@ export class LiveServiceView implements ServiceView {
   }
 
   #onFailed(error: MusterError): void {
-    this.#setStale(error.message);
     this.#ready.reject(error);
+    if (error.code === 'CLOSED') void this.close();
+    else this.#setStale(error.message);
   }
 
   #setStale(cause: string | undefined): void {

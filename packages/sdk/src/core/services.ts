@@ -3,7 +3,8 @@ import type { InstancePut } from '@muster/contract';
 import { type Duration, durationMs } from './duration.ts';
 import type { MusterError } from './errors.ts';
 import { ttlSeconds } from './leases.ts';
-import { DEREGISTER_TIMEOUT_MS, REGISTRATION_TTL_MS } from './limits.ts';
+import { DEREGISTER_TIMEOUT_MS, LEAVE_WAIT_MS, REGISTRATION_TTL_MS } from './limits.ts';
+import { pause } from './pause.ts';
 import {
   type Health,
   Reconciler,
@@ -92,8 +93,6 @@ type ServicesOptions = RegistrarOptions & {
 };
 
 const SHUTDOWN_SIGNALS = ['SIGTERM', 'SIGINT'] as const;
-/** An instance that was never confirmed, or a registry that does not answer, must not hold up a shutdown for long. */
-const MARK_TIMEOUT_MS = 1_000;
 
 export function createServices(options: ServicesOptions): Services {
   return {
@@ -108,12 +107,9 @@ async function discover(
   options: ServicesOptions,
 ): Promise<ServiceView> {
   const view = new LiveServiceView(name, filter, options);
-  const close = () => view.close();
-  options.closers.add(close);
   try {
     await view.loaded(signal);
   } catch (error) {
-    options.closers.delete(close);
     await view.close();
     throw error;
   }
@@ -170,7 +166,7 @@ class ReconciledRegistration implements Registration {
   readonly #close = () => this.close();
   readonly #offShutdown: Off | undefined;
   #draining: Promise<void> | undefined;
-  #cut: () => void = () => {};
+  readonly #cut = new AbortController();
 
   constructor(
     reconciler: Reconciler,
@@ -223,7 +219,7 @@ class ReconciledRegistration implements Registration {
 
   /** A drain that lingers is cut short. */
   close(): Promise<void> {
-    this.#cut();
+    this.#cut.abort();
     return this.drain();
   }
 
@@ -243,7 +239,7 @@ class ReconciledRegistration implements Registration {
     stop?: () => void | Promise<void>,
   ): Promise<void> {
     await this.#mark();
-    await this.#linger(lingerMs, signal);
+    await pause(this.#clock, lingerMs, AbortSignal.any([this.#cut.signal, ...(signal ? [signal] : [])]));
     if (stop && !signal?.aborted)
       await Promise.resolve()
         .then(stop)
@@ -261,20 +257,6 @@ class ReconciledRegistration implements Registration {
       .change({ status: 'draining' })
       .catch(() => {})
       .finally(() => marked.abort());
-    await this.#linger(MARK_TIMEOUT_MS, marked.signal);
-  }
-
-  #linger(ms: number, signal: AbortSignal | undefined): Promise<void> {
-    if (ms <= 0 || signal?.aborted) return Promise.resolve();
-    return new Promise((resolve) => {
-      const done = () => {
-        this.#clock.cancel(timer);
-        signal?.removeEventListener('abort', done);
-        resolve();
-      };
-      const timer = this.#clock.schedule(ms, done);
-      signal?.addEventListener('abort', done, { once: true });
-      this.#cut = done;
-    });
+    await pause(this.#clock, LEAVE_WAIT_MS, marked.signal);
   }
 }

@@ -23,6 +23,8 @@ export type SubscriptionOptions<I, E> = {
   readonly from?: Position;
   readonly snapshot: boolean;
   readonly keepItems: boolean;
+  /** Default true. */
+  readonly repair?: boolean;
 };
 
 /** A watch session joined to the client's connection: what it puts out goes to the handlers, acknowledgements go back. */
@@ -43,6 +45,7 @@ export class Subscription<I, E> implements Subscriber {
       snapshot: options.snapshot,
       credit: WATCH_CREDIT,
       keepItems: options.keepItems,
+      repair: options.repair ?? true,
       ...(options.from && { from: options.from }),
     });
     this.#attachment = options.connection.attach(this);

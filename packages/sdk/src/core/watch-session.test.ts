@@ -203,13 +203,19 @@ function sorted(state: State): [string, number][] {
   return [...state].map(([key, entry]): [string, number] => [key, entry.modRevision]).sort();
 }
 
-function newSession(options: { from?: string; snapshot: boolean; credit?: number }): Session {
+function newSession(options: {
+  from?: string;
+  snapshot: boolean;
+  credit?: number;
+  repair?: boolean;
+}): Session {
   return new WatchSession<EntryResource, KvEvent>({
     selection: { kv: { prefix: 'k' } },
     shape: KV_SHAPE,
     snapshot: options.snapshot,
     credit: options.credit ?? 4,
     keepItems: false,
+    repair: options.repair ?? true,
     ...(options.from !== undefined && { from: positionOf(options.from) }),
   });
 }
@@ -421,4 +427,19 @@ test('an end that may be tried again resubscribes, any other is final', () => {
   });
   assert.equal(final?.type, 'failed');
   assert.equal(session.status.state, 'ended');
+});
+
+test('without repair a gap is skipped: the watch goes on from then and keeps no list of keys', () => {
+  const session = newSession({ snapshot: false, repair: false });
+  session.subscribe('a', 'e1');
+  session.receive({ t: 'subd', id: 'a', mode: 'resume', rev: 5 });
+  session.receive({ t: 'ev', id: 'a', rev: 6, events: [{ type: 'put', entry: entry('k1', 6) }] });
+  assert.equal(session.size, 0);
+  const [gap] = session.receive({ t: 'gap', id: 'a', reason: 'compacted', from: 'e1.6', to: 90 });
+  assert.equal(gap?.type, 'resubscribe');
+  const sub = session.subscribe('b', 'e1');
+  assert.deepEqual([sub.from, sub.snapshot], [undefined, undefined]);
+  const [, synced] = session.receive({ t: 'subd', id: 'b', mode: 'resume', rev: 95 });
+  assert(synced?.type === 'batch' && synced.batch.synced);
+  assert.equal(session.received, 'e1.95');
 });

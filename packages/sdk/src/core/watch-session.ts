@@ -94,6 +94,10 @@ type WatchSessionOptions<I, E> = {
   readonly snapshot: boolean;
   /** Revisions that may wait for the consumer. */
   readonly credit: number;
+  /**
+   * After a gap, compare with a new snapshot and report the difference. Otherwise go on from then, and remember nothing.
+   */
+  readonly repair: boolean;
   /** Keep whole items, so that deletes and repairs can carry the previous one. Else only revisions are kept. */
   readonly keepItems: boolean;
 };
@@ -240,7 +244,7 @@ export class WatchSession<I, E> {
     const outputs: SessionOutput<I>[] = [{ type: 'status', status: this.status }];
     // A watch "from now on" starts exactly here: until something is received this is where it must resume.
     this.#received ??= { epoch, rev };
-    if (!this.#everSynced) {
+    if (!this.#everSynced || !this.#options.repair) {
       this.#everSynced = true;
       outputs.push({ type: 'batch', batch: { at: this.#received, changes: [], synced: true, credit: 0 } });
     }
@@ -249,6 +253,13 @@ export class WatchSession<I, E> {
 
   #onGap(phase: Attached<I>): SessionOutput<I>[] {
     this.#parts = undefined;
+    if (!this.#options.repair) {
+      this.#received = undefined;
+      this.detach();
+      return [
+        { type: 'resubscribe', error: new MusterError('COMPACTED', 'history is gone', { retryable: true }) },
+      ];
+    }
     // The server forgets what it has sent before a gap, so its whole window is open again.
     this.#carried = this.#outstanding;
     this.#phase = { kind: 'snapshot', id: phase.id, epoch: phase.epoch, rev: undefined, items: new Map() };
@@ -384,6 +395,7 @@ export class WatchSession<I, E> {
   }
 
   #learn(identity: string, modRevision: number, item: I): void {
+    if (!this.#options.repair) return;
     this.#known.set(identity, { modRevision, item: this.#options.keepItems ? item : undefined });
   }
 

@@ -19,10 +19,15 @@ export type WatchSelector =
 export type WatchOptions<T> = {
   /** Go on after this cursor. */
   readonly from?: Cursor;
-  /** First everything that is there now. Default true without `from`, false with it. */
+  /** First everything that is there now. Default true, but false with `from` or `repair: false`. */
   readonly snapshot?: boolean;
   /** Report what was there before, kept in memory for the whole selection. Default false. */
   readonly previous?: boolean;
+  /**
+   * When history is gone, report the difference (default). `false` goes on from then, without what was missed, and
+   * keeps no list of keys in memory: for what only shows news. Not together with a snapshot.
+   */
+  readonly repair?: boolean;
   readonly codec?: Codec<T>;
   readonly signal?: AbortSignal;
 };
@@ -98,6 +103,10 @@ export class KvWatch<T> implements Watch<T> {
     this.#ready.promise.catch(() => {});
     if (options.signal?.aborted) throw abortedError(options.signal);
     options.signal?.addEventListener('abort', this.#onAbort, { once: true });
+    const snapshot = options.snapshot ?? (from === undefined && options.repair !== false);
+    if (snapshot && options.repair === false) {
+      throw new MusterError('BAD_REQUEST', 'watch: a snapshot cannot go with repair: false');
+    }
     const kv: KvSelection = {
       ...(typeof selector === 'string' ? { prefix: selector } : selector),
       ...(options.previous && { prevKv: true }),
@@ -108,7 +117,8 @@ export class KvWatch<T> implements Watch<T> {
         clock: options.clock,
         selection: { kv },
         shape: KV_SHAPE,
-        snapshot: options.snapshot ?? from === undefined,
+        snapshot,
+        repair: options.repair ?? true,
         keepItems: options.previous ?? false,
         ...(from && { from }),
       },
@@ -116,7 +126,8 @@ export class KvWatch<T> implements Watch<T> {
         onBatch: (batch) => this.#push(batch),
         onBookmark: (at) => this.#onBookmark(at),
         onStatus: () => {},
-        onFailed: (error) => this.#finish(error),
+        // Whoever closed the client knows.
+        onFailed: (error) => this.#finish(error.code === 'CLOSED' ? undefined : error),
       },
     );
   }
