@@ -61,7 +61,7 @@ export class HistoryRing {
 
   /** Empties the ring; the next revision expected is `nextRevision`. */
   clear(nextRevision: number): void {
-    this.#slots.fill(undefined);
+    if (this.length > 0) this.#slots.fill(undefined);
     this.#first = nextRevision;
     this.#next = nextRevision;
     this.#bytes = 0;

@@ -110,6 +110,11 @@ export class WatchHub implements WatcherOwner {
     this.#ring.clear(this.#newest + 1);
   }
 
+  /** False while nobody watches: then events need no previous values, for none of them is kept. */
+  get active(): boolean {
+    return this.#watchers.size > 0;
+  }
+
   /** The newest revision whose events the hub has. */
   get newestRevision(): number {
     return this.#newest;
@@ -123,6 +128,13 @@ export class WatchHub implements WatcherOwner {
     if (this.#closedWith !== undefined) return;
     assert(revision > this.#newest, () => `published revision ${revision} after ${this.#newest}`);
     assert(!this.#publishing, () => `a sink published revision ${revision}`);
+    if (this.#watchers.size === 0) {
+      // Nobody is behind: whoever comes later reads what it missed from the store.
+      this.#newest = revision;
+      this.#ring.clear(revision + 1);
+      this.#refills.clear();
+      return;
+    }
     this.#publishing = true;
     this.#ring.push(revision, events);
     this.#refills.clear();
