@@ -1,4 +1,6 @@
 /** One member process: `muster-server [flags]`. */
+import { enableCompileCache, flushCompileCache } from 'node:module';
+import { join } from 'node:path';
 import { AssertionFailed } from '@muster/base';
 import { readCommandLine, refusalText, StartRefused } from './command-line.ts';
 import type { Server } from './compose.ts';
@@ -37,11 +39,16 @@ async function main(): Promise<void> {
   };
   for (const signal of Object.keys(SIGNALS) as (keyof typeof SIGNALS)[])
     process.on(signal, () => stop(signal));
+  // Halves the time to start again. In the data directory, because what lies there is as private as the data.
+  enableCompileCache(join(config.dataDir, 'cache'));
   // What a refused start, --help and --version do not need is not loaded for them.
   const compose = await import('./compose.ts');
   server = await compose.Server.start({ config, logger, onFatal: fatal });
   server.serving().then(
-    () => logger.info({ addresses: server.clientAddresses }, 'ready to serve client requests'),
+    () => {
+      logger.info({ addresses: server.clientAddresses }, 'ready to serve client requests');
+      flushCompileCache();
+    },
     () => {},
   );
 }
