@@ -1,21 +1,29 @@
 import type { Clock } from '@muster/base';
 import { NONE, type NodeId, type RaftNode } from '@muster/raft';
+import type { MemberLog } from './member-log.ts';
 
 /** Moves leadership to another voter and says when it leads. */
 export class HandOver {
   readonly #raft: RaftNode;
   readonly #clock: Clock;
   readonly #connected: (peer: NodeId) => boolean;
+  readonly #electionMs: number;
+  readonly #log: MemberLog;
+  #givingUp = false;
   readonly #waiting = new Set<() => void>();
 
   constructor(options: {
     readonly raft: RaftNode;
     readonly clock: Clock;
     readonly connected: (peer: NodeId) => boolean;
+    readonly electionMs: number;
+    readonly log: MemberLog;
   }) {
     this.#raft = options.raft;
     this.#clock = options.clock;
     this.#connected = options.connected;
+    this.#electionMs = options.electionMs;
+    this.#log = options.log;
   }
 
   /** `done` says whether `target` leads now; false after `timeoutMs`, when it went away, or another took over. */
@@ -37,13 +45,34 @@ export class HandOver {
     this.#raft.transferLeadership(target);
   }
 
+  /** Makes another voter lead, if this member does and there is one; `done` comes when it does, or after a time. */
+  toAnother(done: () => void): void {
+    const target = this.#raft.role === 'leader' ? this.#successor() : undefined;
+    if (target === undefined) return done();
+    const to = target.toString(16);
+    this.#log('info', 'handing leadership over', { to });
+    this.transfer(target, this.#electionMs, (leads) => {
+      if (!leads) this.#log('warn', 'leadership was not handed over', { to });
+      done();
+    });
+  }
+
+  /** A leader that cannot write its own log applies nothing and answers no renewal: somebody else should lead. */
+  giveUp(): void {
+    if (this.#givingUp) return;
+    this.#givingUp = true;
+    this.toAnother(() => {
+      this.#givingUp = false;
+    });
+  }
+
   /** The leader changed, or a peer went away. */
   onChange(): void {
     for (const check of [...this.#waiting]) check();
   }
 
   /** The voter that is furthest along among those connected. */
-  successor(): NodeId | undefined {
+  #successor(): NodeId | undefined {
     const { peers, confState } = this.#raft.status();
     let best: { id: NodeId; match: number } | undefined;
     for (const { id, match } of peers) {

@@ -4,7 +4,7 @@ import type { LeaderAnswer, LeaderCall } from './leader-calls.ts';
 import type { Lessor } from './lessor.ts';
 
 /**
- * What only the leader may answer. Leadership is confirmed by a read-index round first, so that a deposed leader
+ * What members ask each other. Leases are the leader's business alone. Leadership is confirmed by a read-index round first, so that a deposed leader
  * renews nothing (etcd 3.6 does the same); rounds are shared, so that many renewals cost few.
  */
 export class LeaderAnswers {
@@ -23,6 +23,12 @@ export class LeaderAnswers {
   }
 
   answer(call: LeaderCall, done: (answer: LeaderAnswer) => void): void {
+    if (call.type === 'isKnown') {
+      const member = this.#machine()
+        .members()
+        .find(({ id }) => id === call.id);
+      return done({ type: 'isKnown', known: member !== undefined && member.clientUrls.length > 0 });
+    }
     const notLeader = () => done({ type: 'error', code: 'NOT_LEADER' });
     if (!this.#lessor.primary) return notLeader();
     this.#read((error) => {

@@ -2,12 +2,13 @@ import { utf8, utf8Text } from '@muster/base';
 import { ERRORS, type ErrorCode, KvError } from '@muster/contract';
 
 /**
- * Requests that only the leader can answer, sent from member to member outside the log: renewals and remaining
- * times of leases (etcd forwards these over its peer port too).
+ * Requests from member to member outside the log. Only the leader can answer those about leases: renewals and
+ * remaining times (etcd forwards these over its peer port too). `isKnown` is for any member: see `Admission`.
  */
 export type LeaderCall =
   | { readonly type: 'keepAlive'; readonly id: bigint }
-  | { readonly type: 'timeToLive'; readonly id: bigint; readonly keys: boolean };
+  | { readonly type: 'timeToLive'; readonly id: bigint; readonly keys: boolean }
+  | { readonly type: 'isKnown'; readonly id: bigint };
 
 export type LeaderAnswer =
   | { readonly type: 'keepAlive'; readonly ttlSeconds: number }
@@ -17,17 +18,19 @@ export type LeaderAnswer =
       readonly grantedTtlSeconds: number;
       readonly keys: readonly Uint8Array[];
     }
-  | { readonly type: 'error'; readonly code: ErrorCode };
+  | { readonly type: 'error'; readonly code: ErrorCode }
+  /** Whether the member has published itself: it has had entries in its log then. */
+  | { readonly type: 'isKnown'; readonly known: boolean };
 
-const CALLS = ['keepAlive', 'timeToLive'] as const;
-const ANSWERS = ['keepAlive', 'timeToLive', 'error'] as const;
+const CALLS = ['keepAlive', 'timeToLive', 'isKnown'] as const;
+const ANSWERS = ['keepAlive', 'timeToLive', 'error', 'isKnown'] as const;
 
 /** Layout: kind u8, id i64, flags u8. Big-endian. */
 export function encodeCall(call: LeaderCall): Uint8Array {
   const bytes = new Uint8Array(10);
   const view = new DataView(bytes.buffer);
   view.setUint8(0, CALLS.indexOf(call.type));
-  view.setBigInt64(1, call.id);
+  view.setBigInt64(1, BigInt.asIntN(64, call.id));
   if (call.type === 'timeToLive') view.setUint8(9, call.keys ? 1 : 0);
   return bytes;
 }
@@ -42,6 +45,8 @@ export function decodeCall(bytes: Uint8Array): LeaderCall | undefined {
       return { type, id: view.getBigInt64(1) };
     case 'timeToLive':
       return { type, id: view.getBigInt64(1), keys: view.getUint8(9) === 1 };
+    case 'isKnown':
+      return { type, id: view.getBigUint64(1) };
     default:
       return undefined;
   }
@@ -73,6 +78,11 @@ export function encodeAnswer(answer: LeaderAnswer): Uint8Array {
       out.bytes.set(code, 1);
       return out.bytes;
     }
+    case 'isKnown': {
+      const out = answerBytes(kind, 1);
+      out.view.setUint8(1, answer.known ? 1 : 0);
+      return out.bytes;
+    }
   }
 }
 
@@ -91,6 +101,8 @@ export function decodeAnswer(bytes: Uint8Array): LeaderAnswer {
           grantedTtlSeconds: Number(view.getBigInt64(9)),
           keys: decodeKeys(bytes, view),
         };
+      case 'isKnown':
+        return { type, known: view.getUint8(1) === 1 };
       case 'error': {
         const code = utf8Text(bytes.subarray(1));
         return { type, code: code in ERRORS ? (code as ErrorCode) : 'INTERNAL' };

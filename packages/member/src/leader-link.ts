@@ -33,7 +33,7 @@ export class LeaderLink {
   readonly #countMax: number;
   readonly #retryMs: number;
   readonly #waiting = new Map<number, Waiting>();
-  #lastId = 0;
+  #lastId: number;
 
   constructor(options: {
     readonly clock: Clock;
@@ -44,7 +44,10 @@ export class LeaderLink {
     readonly answerHere: (call: LeaderCall, done: (answer: LeaderAnswer) => void) => void;
     readonly countMax: number;
     readonly retryMs: number;
+    /** Random: an answer to this process's former life must not be taken for one to this. */
+    readonly firstId: number;
   }) {
+    this.#lastId = options.firstId;
     this.#clock = options.clock;
     this.#transport = options.transport;
     this.#self = options.self;

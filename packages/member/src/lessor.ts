@@ -8,6 +8,8 @@ type Deadline = {
   checkpointDueMs: number;
   /** A checkpoint of less than the full time was proposed since the last renewal, applied or not. */
   checkpointed: boolean;
+  /** Renewals that take a checkpoint back first and have not got that into the log yet. */
+  renewing: number;
   /** A revoke is on its way: the lease is over. */
   revoking: boolean;
 };
@@ -15,7 +17,8 @@ type Deadline = {
 /**
  * Time for leases, on the leader only. Followers and the applied state know no clock: an expiry enters the log as a
  * revoke. A new leader gives every lease its remaining (checkpointed) or full time plus one election timeout, so
- * that no lease ends early because of a leader change (etcd does the same).
+ * that no lease ends early because of a leader change (etcd does the same). `propose` must be bound to this leadership:
+ * what a deposed leader concluded about time must never reach the log through another one.
  */
 export class Lessor {
   readonly #clock: Clock;
@@ -91,7 +94,13 @@ export class Lessor {
     };
     if (lease.remainingTtlSeconds === 0 && !deadline.checkpointed) return finish();
     const command: Command = { type: 'leaseCheckpoint', checkpoints: [{ id, remainingTtlSeconds: 0 }] };
-    this.#propose(command, (error) => (error ? done(0, error) : finish()));
+    // Until it is applied no further checkpoint may be made: that one would come behind it.
+    deadline.renewing++;
+    this.#propose(command, (error) => {
+      deadline.renewing--;
+      if (error) done(0, error);
+      else finish();
+    });
   }
 
   /** Whole seconds left, floored; -1 when unknown. */
@@ -119,6 +128,7 @@ export class Lessor {
         if (this.#revokeBudget >= 1) this.#expire(id, deadline);
       } else if (
         deadline.checkpointDueMs <= now &&
+        deadline.renewing === 0 &&
         checkpoints.length < this.#limits.leaseCheckpointBatchMax
       ) {
         const remaining = Math.ceil((deadline.expiresMs - now) / 1000);
@@ -155,6 +165,6 @@ export class Lessor {
 
   #deadline(now: number, forMs: number): Deadline {
     const checkpointDueMs = now + this.#limits.leaseCheckpointMs;
-    return { expiresMs: now + forMs, checkpointDueMs, checkpointed: false, revoking: false };
+    return { expiresMs: now + forMs, checkpointDueMs, checkpointed: false, renewing: 0, revoking: false };
   }
 }

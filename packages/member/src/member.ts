@@ -7,12 +7,16 @@ import {
   type Message,
   NONE,
   type NodeId,
-  RaftNode,
+  type RaftNode,
   type Ready,
+  type SnapshotMeta,
   type SoftState,
 } from '@muster/raft';
+import { Admission } from './admission.ts';
 import { ApplyLoop, outcomeError } from './apply-loop.ts';
+import { Compactions } from './compactions.ts';
 import { HandOver } from './hand-over.ts';
+import { Installer } from './installer.ts';
 import { LeaderAnswers } from './leader-answers.ts';
 import type { LeaderAnswer, LeaderCall } from './leader-calls.ts';
 import { LeaderLink } from './leader-link.ts';
@@ -20,11 +24,11 @@ import { Lessor } from './lessor.ts';
 import { checkLimits, DEFAULT_LIMITS, type MemberLimits } from './limits.ts';
 import { LogKeeper } from './log-keeper.ts';
 import type { MemberCounters, MemberOptions } from './member-options.ts';
+import { peerEvents } from './peer-events.ts';
 import { Persister } from './persister.ts';
-import type { PeerEvent } from './ports.ts';
 import { Proposer, type WriteDone } from './proposer.ts';
 import { Publisher } from './publisher.ts';
-import { openRaftState, type RaftStart } from './raft-state.ts';
+import { openRaft, openRaftState, type RaftStart } from './raft-state.ts';
 import { ReadBarrier } from './read-barrier.ts';
 import { Snapshotter } from './snapshotter.ts';
 import { makeHub, openMachine } from './state.ts';
@@ -58,10 +62,11 @@ export class Member {
   readonly #snapshotter: Snapshotter;
   readonly #keeper: LogKeeper;
   readonly #handOver: HandOver;
+  readonly #installer: Installer;
+  readonly #compactions: Compactions;
+  readonly #admission: Admission;
   #machine: StateMachine;
   #soft: SoftState;
-  #received = new Map<number, string>();
-  #installing = false;
   #waitingForEngine = false;
   #scheduled = false;
   #state: 'new' | 'running' | 'stopping' | 'stopped' = 'new';
@@ -70,7 +75,6 @@ export class Member {
   #leaderChanges = 0;
   #committed = 0;
   #appliedCommands = 0;
-  #onCompacted: (() => void)[] = [];
 
   constructor(options: MemberOptions) {
     this.#options = options;
@@ -85,21 +89,13 @@ export class Member {
     const start = openRaftState(options, this.#machine);
     this.#memoryLog = start.log;
     this.#startOver = start.resetLog ? start : undefined;
-    this.#raft = new RaftNode({
-      id: options.id,
-      log: start.log,
-      hardState: start.hardState,
-      confState: start.meta.confState,
-      applied: start.meta.index,
-      electionTicks: Math.max(2, Math.round(options.electionMs / options.heartbeatMs)),
-      heartbeatTicks: 1,
-      prng: options.prng,
-      snapshotMeta: () => this.#applyLoop.meta,
-    });
+    this.#raft = openRaft(options, start, () => this.#applyLoop.meta);
     this.#handOver = new HandOver({
       raft: this.#raft,
       clock: options.clock,
       connected: (peer) => this.connectedForMs(peer) !== undefined,
+      electionMs: options.electionMs,
+      log: options.log,
     });
     this.#soft = { role: 'follower', leader: NONE, term: start.hardState.term };
     this.hub = makeHub(options, {
@@ -110,7 +106,7 @@ export class Member {
       raft: this.#raft,
       clock: options.clock,
       limits: this.limits,
-      firstSequence: options.prng.uint32() * 2 ** 20,
+      firstSequence: this.#randomStart(),
     });
     this.#persister = new Persister({
       wal: options.wal,
@@ -123,6 +119,7 @@ export class Member {
       ask: (context) => this.#soft.leader !== NONE && this.#raft.readIndex(context).accepted,
       countMax: this.limits.pendingReadsMax,
       retryMs: this.limits.readIndexRetryMs,
+      firstContext: this.#randomStart(),
     });
     this.#lessor = this.#makeLessor();
     this.#link = this.#makeLink();
@@ -133,6 +130,17 @@ export class Member {
       propose: (command, done) => this.#propose(command, (error) => done(error === undefined)),
     });
     this.#snapshotter = this.#makeSnapshotter();
+    this.#installer = this.#makeInstaller();
+    this.#compactions = new Compactions(this.engine, () => this.#machine);
+    this.#admission = new Admission({
+      self: options.id,
+      voters: start.meta.confState.voters,
+      isEmpty: start.log.lastIndex === 0,
+      transport: options.transport,
+      requestId: this.#randomStart(),
+      onAdmitted: () => this.#onAdmitted(),
+      onRefused: (error) => options.onFatal(error),
+    });
     this.#keeper = new LogKeeper({
       log: this.#memoryLog,
       wal: options.wal,
@@ -209,12 +217,28 @@ export class Member {
 
   #run(): void {
     this.#state = 'running';
-    this.#options.transport.onEvent((event) => this.#onPeerEvent(event));
+    const onPeerEvent = peerEvents({
+      raft: this.#raft,
+      link: this.#link,
+      admission: this.#admission,
+      installer: this.#installer,
+      handOver: this.#handOver,
+    });
+    this.#options.transport.onEvent((event) => {
+      if (this.#state !== 'running') return;
+      onPeerEvent(event);
+      this.#wake();
+    });
     this.#setPeers();
-    const { voters } = this.#applyLoop.meta.confState;
-    if (voters.length === 1 && voters[0] === this.id) this.#raft.campaign();
     this.#lastTickMs = this.clock.nowMs();
     this.#scheduleTick();
+    if (this.#admission.admitted) this.#onAdmitted();
+    else this.#admission.ask();
+  }
+
+  #onAdmitted(): void {
+    const { voters } = this.#applyLoop.meta.confState;
+    if (voters.length === 1 && voters[0] === this.id) this.#raft.campaign();
     this.#wake();
   }
 
@@ -224,19 +248,22 @@ export class Member {
    */
   stop(done: () => void): void {
     if (this.#state !== 'running') return done();
-    this.handOver(() => {
-      this.#state = 'stopping';
-      const stopped = new KvError('STOPPED');
-      this.hub.closeAll('STOPPED');
-      this.#proposer.failAll(stopped);
-      this.#reads.failAll(stopped);
-      this.#link.failAll(stopped);
-      if (this.#tickTimer) this.clock.cancel(this.#tickTimer);
-      this.engine.flush((error) => {
-        if (error) this.#options.log('error', 'the last flush failed', { error: error.message });
-        this.#state = 'stopped';
-        done();
-      });
+    this.handOver(() => this.#installer.whenIdle(() => this.#stop(done)));
+  }
+
+  #stop(done: () => void): void {
+    if (this.#state !== 'running') return done();
+    this.#state = 'stopping';
+    const stopped = new KvError('STOPPED');
+    this.hub.closeAll('STOPPED');
+    this.#proposer.failAll(stopped);
+    this.#reads.failAll(stopped);
+    this.#link.failAll(stopped);
+    if (this.#tickTimer) this.clock.cancel(this.#tickTimer);
+    this.engine.flush((error) => {
+      if (error) this.#options.log('error', 'the last flush failed', { error: error.message });
+      this.#state = 'stopped';
+      done();
     });
   }
 
@@ -271,8 +298,7 @@ export class Member {
 
   /** Runs `done` once no compaction is under way. */
   whenCompacted(done: () => void): void {
-    if (!this.#machine.compactionPending) return done();
-    this.#onCompacted.push(done);
+    this.#compactions.whenDone(done);
   }
 
   /** Hands leadership to `target`; `done` says whether it leads now. Only on the leader. */
@@ -283,13 +309,8 @@ export class Member {
 
   /** Makes another voter lead, if this member does and there is one; `done` comes when it does, or after a time. */
   handOver(done: () => void): void {
-    const target = this.isLeader ? this.#handOver.successor() : undefined;
-    if (target === undefined) return done();
-    this.#options.log('info', 'handing leadership over', { to: target.toString(16) });
-    this.transferLeadership(target, this.#options.electionMs, (leads) => {
-      if (!leads) this.#options.log('warn', 'leadership was not handed over', { to: target.toString(16) });
-      done();
-    });
+    this.#handOver.toAnother(done);
+    this.#wake();
   }
 
   // --- the pump ---
@@ -309,26 +330,23 @@ export class Member {
   }
 
   #turn(): void {
-    if (this.#installing) return;
+    if (this.#installer.busy) return;
     if (this.#soft.leader !== NONE) this.#proposer.proposeQueued();
     this.#reads.start(this.clock.nowMs());
     for (let round = 0; ; round++) {
-      while (this.#raft.hasReady && !this.#installing) this.#handle(this.#raft.takeReady());
-      if (this.#installing) return;
+      while (this.#raft.hasReady && !this.#installer.busy) this.#handle(this.#raft.takeReady());
+      if (this.#installer.busy) return;
       const more = this.#applyBatch();
       if (!more && !this.#raft.hasReady) break;
       if (round >= 3) return this.#wake();
     }
-    this.#compactSlice();
+    if (this.#compactions.step(this.applied)) this.#wake();
     this.#keeper.run();
   }
 
   #handle(ready: Ready): void {
     if (ready.softState) this.#onSoftState(ready.softState);
-    if (ready.snapshot) {
-      this.#install(ready);
-      return;
-    }
+    if (ready.snapshot) return this.#installer.install(ready);
     this.#send(ready.messages);
     this.#committed += ready.committedEntries.length;
     this.#applyLoop.push(ready.committedEntries);
@@ -337,7 +355,7 @@ export class Member {
   }
 
   #onPersisted(ready: Ready): void {
-    if (ready.snapshot) return this.#onInstalled(ready);
+    if (ready.snapshot) return this.#onInstalled(ready, ready.snapshot);
     if (ready.entries.length > 0) this.#memoryLog.append(ready.entries);
     this.#raft.onPersisted(ready.number);
     this.#send(ready.messagesAfterPersist);
@@ -361,6 +379,7 @@ export class Member {
       this.#waitForEngine();
       return false;
     }
+    this.#machine.wantPrevValues = this.hub.active;
     return this.#applyLoop.run();
   }
 
@@ -372,17 +391,6 @@ export class Member {
       if (error) this.#options.log('error', 'the engine cannot write', { error: error.message });
       else this.#wake();
     });
-  }
-
-  #compactSlice(): void {
-    if (!this.#machine.compactionPending) return;
-    const finished = this.#machine.compactStep();
-    this.#machine.flushMeta();
-    this.engine.commit(this.applied);
-    if (!finished) return this.#wake();
-    const waiters = this.#onCompacted;
-    this.#onCompacted = [];
-    for (const waiter of waiters) waiter();
   }
 
   // --- what raft and the log report ---
@@ -428,62 +436,17 @@ export class Member {
     if (sequence !== 0) this.#proposer.complete(sequence, outcome);
   }
 
-  #onPeerEvent(event: PeerEvent): void {
-    if (this.#state !== 'running') return;
-    switch (event.type) {
-      case 'message':
-        if (event.message.type === 'raft') this.#raft.step(event.message.message);
-        else if (event.message.type === 'request')
-          this.#link.onRequest(event.from, event.message.id, event.message.body);
-        else this.#link.onResponse(event.from, event.message.id, event.message.body);
-        break;
-      case 'snapshotReceived':
-        this.#received.clear();
-        this.#received.set(event.message.snapshot.index, event.name);
-        this.#raft.step(event.message);
-        break;
-      case 'disconnected':
-        if (event.reset) this.#raft.leaderGone(event.peer);
-        this.#raft.reportUnreachable(event.peer);
-        this.#handOver.onChange();
-        break;
-      case 'connected':
-        break;
-    }
-    this.#wake();
-  }
-
   // --- snapshots ---
 
-  #install(ready: Ready): void {
-    const meta = ready.snapshot;
-    assert(meta, 'only a Ready with a snapshot is installed');
-    const name = this.#received.get(meta.index);
-    assert(name !== undefined, () => `raft wants snapshot ${meta.index} installed, which was not received`);
-    this.#installing = true;
-    this.#options.log('info', 'installing a snapshot', { index: meta.index, name });
-    this.#persister.whenIdle(() =>
-      this.#options.snapshots.install(name, (error) => {
-        if (error) return this.#options.onFatal(error);
-        this.#machine = openMachine(this.#options);
-        this.#applyLoop.restart(this.#machine, meta);
-        this.#memoryLog.reset(meta.index, meta.term);
-        this.#proposer.forbidRetry();
-        this.#persister.reset(ready, meta.index, meta.term);
-      }),
-    );
-  }
-
-  #onInstalled(ready: Ready): void {
-    this.#installing = false;
-    this.#received.clear();
-    this.#options.snapshots.prune(this.limits.snapshotsKept);
+  #onInstalled(ready: Ready, meta: SnapshotMeta): void {
+    this.#installer.finish(meta);
     this.#raft.onPersisted(ready.number);
     this.#send(ready.messages);
     this.#send(ready.messagesAfterPersist);
     this.#setPeers();
     this.hub.reset();
     this.#reads.onApplied(this.applied);
+    this.#compactions.settle();
     this.#wake();
   }
 
@@ -495,14 +458,18 @@ export class Member {
       const now = this.clock.nowMs();
       const since = now - this.#lastTickMs;
       this.#lastTickMs = now;
-      this.#raft.tick();
+      if (this.#admission.admitted) this.#raft.tick();
+      else this.#admission.ask();
       this.#proposer.expire(now);
       this.#proposer.retryUnsent();
       this.#reads.sweep(now);
       this.#link.sweep(now);
       this.#lessor.tick(since);
+      if (this.isLeader && this.#persister.stalledBy) this.#handOver.giveUp();
       this.#persister.retry();
-      if (this.#soft.leader !== NONE && !this.#installing) this.#publisher.run(this.#machine.members());
+      // Only with entries in the log: an empty one would be taken for lost after this.
+      if (this.#soft.leader !== NONE && this.applied > 0 && !this.#installer.busy)
+        this.#publisher.run(this.#machine.members());
       this.#wake();
       this.#scheduleTick();
     });
@@ -534,11 +501,24 @@ export class Member {
     this.submit(command, undefined, (outcome, error) => done(error ?? (outcome && outcomeError(outcome))));
   }
 
+  /** What follows from this member's leading: it never reaches the log through another leader. */
+  #proposeAsLeader(command: Command, done: (error: KvError | undefined) => void): void {
+    const finish: WriteDone = (outcome, error) => done(error ?? (outcome && outcomeError(outcome)));
+    const queued = this.#proposer.submit(
+      command,
+      this.requestTimeoutMs,
+      this.#refusal(),
+      finish,
+      this.#raft.term,
+    );
+    if (queued) this.#wake();
+  }
+
   #makeLessor(): Lessor {
     return new Lessor({
       clock: this.clock,
       leases: () => this.#machine.leases,
-      propose: (command, done) => this.#propose(command, done),
+      propose: (command, done) => this.#proposeAsLeader(command, done),
       limits: this.limits,
       electionTimeoutMs: this.#options.electionMs,
     });
@@ -558,7 +538,13 @@ export class Member {
       answerHere: (call, done) => answers.answer(call, done),
       countMax: this.limits.forwardedMax,
       retryMs: this.limits.readIndexRetryMs,
+      firstId: this.#randomStart(),
     });
+  }
+
+  /** Where numbers begin that this member recognises answers by: each of its lives elsewhere. */
+  #randomStart(): number {
+    return this.prng.uint32() * 2 ** 20;
   }
 
   #makeSnapshotter(): Snapshotter {
@@ -574,6 +560,22 @@ export class Member {
     });
   }
 
+  #makeInstaller(): Installer {
+    return new Installer({
+      store: this.#options.snapshots,
+      persister: this.#persister,
+      log: this.#options.log,
+      keep: this.limits.snapshotsKept,
+      onReplaced: (meta) => {
+        this.#machine = openMachine(this.#options);
+        this.#applyLoop.restart(this.#machine, meta);
+        this.#memoryLog.reset(meta.index, meta.term);
+        this.#proposer.forbidRetry();
+      },
+      onFatal: (error) => this.#options.onFatal(error),
+    });
+  }
+
   #makeApplyLoop(meta: ReturnType<typeof openRaftState>['meta']): ApplyLoop {
     return new ApplyLoop({
       engine: this.engine,
@@ -582,10 +584,7 @@ export class Member {
       meta,
       batchMax: this.limits.applyBatchMax,
       listener: {
-        onConfig: (entry) => {
-          const confState = this.#raft.applyConfChange(decodeConfChange(entry.data));
-          return confState;
-        },
+        onConfig: (entry) => this.#raft.applyConfChange(decodeConfChange(entry.data)),
         onNewTerm: (term) => this.#onNewTerm(term),
         onRevision: (revision, events) => this.hub.publish(revision, events),
         onCommand: (command, outcome, sequence) => this.#onCommand(command, outcome, sequence),

@@ -8,6 +8,8 @@ export type PendingWrite = {
   /** In the clock's monotonic milliseconds. */
   readonly deadlineMs: number;
   readonly done: (outcome: ApplyOutcome | undefined, error: KvError | undefined) => void;
+  /** Means something only while this member leads in that term; it is never proposed in another. */
+  readonly onlyInTerm: number | undefined;
   /**
    * The term it was last proposed in; 0 while it waits for a leader. Once an entry of a later term is applied here
    * and this request was not, it never will be: the entries of older terms all come before (log matching), and a

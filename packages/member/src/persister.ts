@@ -2,6 +2,9 @@ import { assert } from '@muster/base';
 import type { HardState, Ready } from '@muster/raft';
 import type { Wal, WalBatch, WalError } from './ports.ts';
 
+/** Acknowledgements kept of what waits for room on the disk; older ones are lost, as messages may be. */
+const STALLED_MESSAGES_MAX = 256;
+
 type Job = { readonly ready: Ready; readonly batch: WalBatch; readonly sync: boolean };
 
 /**
@@ -52,8 +55,25 @@ export class Persister {
     }
     const batch = sync ? { hardState: this.#hardState, entries: ready.entries } : { entries: [] };
     const job: Job = { ready, batch, sync };
-    if (this.#stalledBy) this.#stalled.push(job);
+    if (this.#stalledBy) this.#keep(job);
     else this.#append(job);
+  }
+
+  /** Readys without anything to write go on coming for as long as the disk is full: they become one. */
+  #keep(job: Job): void {
+    const last = this.#stalled.at(-1);
+    if (job.sync || !last || last.sync) {
+      this.#stalled.push(job);
+      return;
+    }
+    const messages = [...last.ready.messagesAfterPersist, ...job.ready.messagesAfterPersist];
+    const messagesAfterPersist = messages.slice(-STALLED_MESSAGES_MAX);
+    this.#stalled[this.#stalled.length - 1] = { ...job, ready: { ...job.ready, messagesAfterPersist } };
+  }
+
+  /** Readys that wait for room on the disk. */
+  get stalled(): number {
+    return this.#stalled.length;
   }
 
   /** Tries again what a full disk refused. */

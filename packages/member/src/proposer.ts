@@ -36,12 +36,26 @@ export class Proposer {
     this.#sequence = options.firstSequence;
   }
 
+  /** Writes that wait to be proposed. */
+  get queued(): number {
+    return this.#queue.length + this.#unsent.length;
+  }
+
   get pending(): number {
     return this.#pending.size;
   }
 
-  /** Queues a command, or completes it with the refusal at once. True when it was queued. */
-  submit(command: Command, timeoutMs: number, refusal: KvError | undefined, done: WriteDone): boolean {
+  /**
+   * Queues a command, or completes it with the refusal at once. True when it was queued. One with `onlyInTerm` is
+   * what the leader of that term concluded (a lease is over): no other leader may be handed it.
+   */
+  submit(
+    command: Command,
+    timeoutMs: number,
+    refusal: KvError | undefined,
+    done: WriteDone,
+    onlyInTerm?: number,
+  ): boolean {
     const sequence = ++this.#sequence;
     const data = encodeCommand({ member: this.#raft.id, sequence }, command);
     const error = refusal ?? this.#refusal(data.length);
@@ -51,7 +65,7 @@ export class Proposer {
       return false;
     }
     const deadlineMs = this.#clock.nowMs() + timeoutMs;
-    const write = { sequence, data, deadlineMs, done, proposedInTerm: 0, sawLeaderLoss: false };
+    const write = { sequence, data, deadlineMs, done, onlyInTerm, proposedInTerm: 0, sawLeaderLoss: false };
     this.#pending.add(write);
     this.#queue.push(write);
     return true;
@@ -106,7 +120,13 @@ export class Proposer {
   }
 
   expire(nowMs: number): void {
-    this.failed += this.#pending.expire(nowMs);
+    const expired = this.#pending.expire(nowMs);
+    if (expired === 0) return;
+    this.failed += expired;
+    // Without a leader nothing else takes them off: their bytes would pile up for as long as that lasts.
+    const alive = (write: PendingWrite) => this.#pending.has(write.sequence);
+    this.#queue = this.#queue.filter(alive);
+    this.#unsent = this.#unsent.filter(alive);
   }
 
   failAll(error: KvError): void {
@@ -124,6 +144,10 @@ export class Proposer {
       if (bytes > 0 && bytes + write.data.length > this.#limits.proposalBatchBytesMax) break;
       taken++;
       if (!this.#pending.has(write.sequence)) continue;
+      if (this.#outlived(write)) {
+        this.#drop(write);
+        continue;
+      }
       batch.push(write);
       bytes += write.data.length;
     }
@@ -137,7 +161,16 @@ export class Proposer {
     }
   }
 
+  #outlived({ onlyInTerm }: PendingWrite): boolean {
+    return onlyInTerm !== undefined && (this.#raft.role !== 'leader' || this.#raft.term !== onlyInTerm);
+  }
+
+  #drop(write: PendingWrite): void {
+    this.#pending.take(write.sequence)?.done(undefined, new KvError('LEADER_CHANGED'));
+  }
+
   #requeue(write: PendingWrite): void {
+    if (this.#outlived(write)) return this.#drop(write);
     write.proposedInTerm = 0;
     this.#queue.push(write);
   }

@@ -1,5 +1,6 @@
 import type { Engine, MemberInfo, StateMachine } from '@muster/kv';
-import { type HardState, MemoryLog, NONE, type SnapshotMeta } from '@muster/raft';
+import { type HardState, MemoryLog, NONE, RaftNode, type SnapshotMeta } from '@muster/raft';
+import type { MemberOptions } from './member-options.ts';
 import type { WalContents } from './ports.ts';
 import { decodeRaftMeta, encodeRaftMeta, RAFT_META_KEY } from './raft-meta.ts';
 
@@ -47,6 +48,24 @@ export function openRaftState(
     commit: Math.max(Math.min(hard.commit, log.lastIndex), meta.index),
   };
   return { log, hardState, meta, resetLog };
+}
+
+export function openRaft(
+  options: Pick<MemberOptions, 'id' | 'electionMs' | 'heartbeatMs' | 'prng'>,
+  start: RaftStart,
+  snapshotMeta: () => SnapshotMeta,
+): RaftNode {
+  return new RaftNode({
+    id: options.id,
+    log: start.log,
+    hardState: start.hardState,
+    confState: start.meta.confState,
+    applied: start.meta.index,
+    electionTicks: Math.max(2, Math.round(options.electionMs / options.heartbeatMs)),
+    heartbeatTicks: 1,
+    prng: options.prng,
+    snapshotMeta,
+  });
 }
 
 function seed(

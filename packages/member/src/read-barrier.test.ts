@@ -13,6 +13,7 @@ function setUp(options: { countMax?: number } = {}) {
     },
     countMax: options.countMax ?? 100,
     retryMs: 500,
+    firstContext: 0,
   });
   const results: (string | undefined)[] = [];
   const add = (deadlineMs = 7000) =>

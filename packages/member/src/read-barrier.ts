@@ -21,15 +21,20 @@ export class ReadBarrier {
   /** Rounds whose index is known but not yet applied. Few: scanned. */
   #known: { index: number; waiters: ReadWaiter[] }[] = [];
   #count = 0;
-  #context = 0;
+  #context: number;
   slowRounds = 0;
 
-  /** `ask` starts a read-index round, false when there is nobody to ask. */
+  /**
+   * `ask` starts a read-index round, false when there is nobody to ask. `firstContext` is random: the answer to a
+   * read of this process's former life must not complete one of this life, which may have to see later writes.
+   */
   constructor(options: {
     readonly ask: (context: number) => boolean;
     readonly countMax: number;
     readonly retryMs: number;
+    readonly firstContext: number;
   }) {
+    this.#context = options.firstContext;
     this.#ask = options.ask;
     this.#countMax = options.countMax;
     this.#retryMs = options.retryMs;

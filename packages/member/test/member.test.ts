@@ -3,6 +3,7 @@ import { describe, test } from 'node:test';
 import { Prng, utf8, utf8Text } from '@muster/base';
 import { KvError } from '@muster/contract';
 import type { WatchResponse } from '@muster/kv';
+import type { PeerMessage } from '../src/index.ts';
 import { SimCluster, type SimMember } from './sim-cluster.ts';
 
 const put = (m: SimMember, key: string, value: string, lease = 0n) =>
@@ -84,6 +85,19 @@ describe('one member', () => {
   });
 });
 
+/** A cluster whose log has moved on from where one member stopped. */
+async function leaveBehind(cluster: SimCluster): Promise<{ leader: SimMember; away: SimMember }> {
+  const leader = await cluster.elect();
+  const away = cluster.live().find((m) => m !== leader) as SimMember;
+  await cluster.wait(put(leader, 'first', '1'));
+  cluster.crash(away);
+  for (let i = 0; i < 100; i++) {
+    await cluster.wait(put(leader, `k${i % 10}`, `${i}`));
+    if (i % 10 === 9) for (const m of cluster.live()) m.disk.engine.flush(() => {});
+  }
+  return { leader, away };
+}
+
 describe('three members', () => {
   test('a write through any member is read through any other', async () => {
     const cluster = new SimCluster(3, 10);
@@ -162,14 +176,7 @@ describe('three members', () => {
 
   test('a member that missed more than the log holds is brought up by a snapshot', async () => {
     const cluster = new SimCluster(3, 16, { logEntriesMax: 20, logCatchUpEntries: 5 });
-    const leader = await cluster.elect();
-    const away = cluster.live().find((m) => m !== leader) as SimMember;
-    await cluster.wait(put(leader, 'first', '1'));
-    cluster.crash(away);
-    for (let i = 0; i < 100; i++) {
-      await cluster.wait(put(leader, `k${i % 10}`, `${i}`));
-      if (i % 10 === 9) for (const m of cluster.live()) m.disk.engine.flush(() => {});
-    }
+    const { leader, away } = await leaveBehind(cluster);
     cluster.start(away);
     assert.equal(await get(cluster, away, 'k9'), '99');
     await cluster.run(1000);
@@ -181,6 +188,106 @@ describe('three members', () => {
     cluster.crash(away);
     cluster.start(away);
     assert.equal(await get(cluster, away, 'k9'), '99');
+  });
+
+  test('a member that lost its data is refused, so that no acknowledged write can be lost with its vote', async () => {
+    const cluster = new SimCluster(3, 25);
+    const leader = await cluster.elect();
+    const [wiped, behind] = cluster.members.filter((m) => m !== leader) as [SimMember, SimMember];
+    await cluster.run(500);
+    cluster.network.cut(leader.id, behind.id);
+    cluster.network.cut(wiped.id, behind.id);
+    await cluster.wait(put(leader, 'acknowledged', 'x'));
+    cluster.crash(wiped);
+    wiped.disk.wipe();
+    const fatal: string[] = [];
+    cluster.onFatal = (m, error) => {
+      cluster.crash(m);
+      fatal.push(`${m.id}: ${error.message}`);
+    };
+    cluster.crash(leader);
+    cluster.network.heal();
+    cluster.start(wiped);
+    await cluster.run(5000);
+    assert.equal(cluster.leader, undefined, 'the two that are left do not have the write');
+    assert.match(fatal.join(), new RegExp(`^${wiped.id}: .*already been bootstrapped`));
+    cluster.start(leader);
+    assert.equal(await get(cluster, leader, 'acknowledged'), 'x');
+    cluster.start(wiped);
+    await cluster.run(1000);
+    assert.equal(fatal.length, 2, 'it is refused again after a restart');
+  });
+
+  test('a leader whose disk is full lets another lead: writes and renewals go on', async () => {
+    const cluster = new SimCluster(3, 19);
+    const full = await cluster.elect();
+    const { id } = await cluster.wait(full.api.leaseGrant({ id: 0n, ttlSeconds: 5 }));
+    full.disk.full = true;
+    put(full, 'stuck', 'x').catch(() => {});
+    const [other] = cluster.members.filter((m) => m !== full) as [SimMember];
+    await cluster.run(3000, () => cluster.leader !== undefined && cluster.leader !== full);
+    for (let i = 0; i < 5; i++) {
+      await cluster.run(2000);
+      await cluster.wait(put(other, 'a', `${i}`), 1000);
+      assert.equal((await cluster.wait(other.api.leaseKeepAlive({ id }), 1000)).ttlSeconds, 5);
+    }
+    assert.equal(await code(put(full, 'b', 'x')), 'DISK_FULL');
+    full.disk.full = false;
+    await cluster.run(1000);
+    await cluster.wait(put(full, 'b', 'x'));
+    assert.equal(await get(cluster, full, 'a'), '4');
+  });
+
+  test('an answer to a former life of this process completes nothing in this one', async () => {
+    const cluster = new SimCluster(3, 18);
+    const leader = await cluster.elect();
+    const asker = cluster.live().find((m) => m !== leader) as SimMember;
+    await cluster.wait(put(leader, 'a', 'old'));
+    const { id } = await cluster.wait(leader.api.leaseGrant({ id: 0n, ttlSeconds: 30 }));
+    const late: PeerMessage[] = [];
+    const { transport } = leader;
+    assert.ok(transport);
+    const send = transport.send.bind(transport);
+    transport.send = (to, message) => {
+      const isAnswer =
+        message.type === 'response' ||
+        (message.type === 'raft' && message.message.type === 'readIndexResponse');
+      if (to !== asker.id || !isAnswer) return send(to, message);
+      late.push(message);
+      return true;
+    };
+    asker.api.range({ key: utf8('a') }).catch(() => {});
+    asker.api.leaseKeepAlive({ id: 99n }).catch(() => {});
+    await cluster.run(1000, () => late.length >= 2);
+    transport.send = send;
+    cluster.crash(asker);
+    cluster.start(asker);
+    await cluster.run(1000, () => asker.member?.soft.leader === leader.id);
+    cluster.network.cut(leader.id, asker.id);
+    await cluster.wait(put(leader, 'a', 'new'));
+    const read = get(cluster, asker, 'a');
+    const kept = asker.api.leaseKeepAlive({ id });
+    await cluster.run(10);
+    for (const message of late) asker.transport?.deliver({ type: 'message', from: leader.id, message });
+    await cluster.run(10);
+    cluster.network.heal();
+    assert.equal(await read, 'new');
+    assert.equal((await cluster.wait(kept)).ttlSeconds, 30);
+  });
+
+  test('a newer snapshot that comes in while one is being installed is installed after it', async () => {
+    const cluster = new SimCluster(3, 17, { logEntriesMax: 20, logCatchUpEntries: 5 });
+    const { leader, away } = await leaveBehind(cluster);
+    away.disk.installMs = 300;
+    cluster.start(away);
+    const installing = () => cluster.logs.filter((line) => line.includes('installing a snapshot')).length;
+    await cluster.run(5000, () => installing() === 1);
+    for (let i = 0; i < 30; i++) await cluster.wait(put(leader, `l${i}`, 'x'));
+    cluster.deliverImage(leader, away);
+    await cluster.run(2000);
+    assert.equal(installing(), 2);
+    assert.equal(await get(cluster, away, 'l29'), 'x');
+    assert.equal(away.member?.machine.hashKv(0).hash, leader.member?.machine.hashKv(0).hash);
   });
 });
 
@@ -244,6 +351,24 @@ describe('leases', () => {
     const third = await cluster.elect();
     const after = await cluster.wait(third.api.leaseTimeToLive({ id }));
     assert.ok(after.ttlSeconds >= 58, `a renewal undoes the checkpoint, remaining ${after.ttlSeconds} s`);
+  });
+
+  test('an expiry that a cut-off leader saw does not reach a lease that was renewed elsewhere', async () => {
+    const cluster = new SimCluster(3, 24);
+    const old = await cluster.elect();
+    const { id } = await cluster.wait(old.api.leaseGrant({ id: 0n, ttlSeconds: 5 }));
+    await cluster.wait(put(old, 'leased', 'x', id));
+    await cluster.run(4700);
+    for (const m of cluster.members) if (m !== old) cluster.network.cut(old.id, m.id);
+    await cluster.run(600);
+    assert.ok(old.member?.isLeader, 'the old leader sees the lease expire while it still believes to lead');
+    const others = cluster.members.filter((m) => m !== old);
+    await cluster.run(10_000, () => others.some((m) => m.member?.isLeader && m.member.lessor.primary));
+    const kept = await cluster.wait((others[0] as SimMember).api.leaseKeepAlive({ id }));
+    assert.equal(kept.ttlSeconds, 5);
+    cluster.network.heal();
+    await cluster.run(2500);
+    assert.equal(await get(cluster, others[0] as SimMember, 'leased'), 'x');
   });
 });
 

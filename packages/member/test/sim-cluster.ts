@@ -1,6 +1,7 @@
 import { ManualClock, Prng } from '@muster/base';
 import type { EtcdApi, MemberInfo } from '@muster/kv';
 import { LocalApi, Member, type MemberLimits } from '../src/index.ts';
+import { decodeRaftMeta, RAFT_META_KEY } from '../src/raft-meta.ts';
 import { SimDisk, SimNetwork, SimSnapshots, SimTransport, SimWal } from './sim-ports.ts';
 
 export type SimMember = {
@@ -21,6 +22,11 @@ export class SimCluster {
   readonly logs: string[] = [];
   readonly #infos: MemberInfo[];
   readonly #limits: Partial<MemberLimits>;
+
+  /** What a process would end with. */
+  onFatal: (m: SimMember, error: Error) => void = (_m, error) => {
+    throw error;
+  };
 
   constructor(size: number, seed: number | string, limits: Partial<MemberLimits> = {}) {
     this.prng = new Prng(seed);
@@ -66,9 +72,7 @@ export class SimCluster {
       snapshots: new SimSnapshots(m.disk, this.clock),
       log: (level, text, fields) =>
         this.logs.push(`${this.clock.nowMs()} m${m.id} ${level} ${text} ${JSON.stringify(fields)}`),
-      onFatal: (error) => {
-        throw error;
-      },
+      onFatal: (error) => this.onFatal(m, error),
     });
     m.api = new LocalApi(m.member, { version: '3.6.5', quotaBytes: 0 });
     m.member.start();
@@ -83,6 +87,17 @@ export class SimCluster {
     if (m.wal) m.wal.crashed = true;
     m.disk.engine = m.disk.engine.crashCopy(this.prng.int(0, 20));
     m.member = undefined;
+  }
+
+  /** An image of what `from` has now arrives at `to`, as if its leader had sent one. */
+  deliverImage(from: SimMember, to: SimMember): void {
+    const image = from.disk.engine.crashCopy();
+    const snapshot = decodeRaftMeta(image.get('meta', RAFT_META_KEY) as Uint8Array);
+    const name = `direct-${snapshot.index}`;
+    to.disk.images.set(name, image);
+    const term = (from.member as Member).soft.term;
+    const message = { type: 'snapshot', from: from.id, to: to.id, term, snapshot } as const;
+    to.transport?.deliver({ type: 'snapshotReceived', from: from.id, name, message });
   }
 
   get leader(): SimMember | undefined {

@@ -26,6 +26,15 @@ export class SimDisk {
   readonly images = new Map<string, MemoryEngine>();
   engine = new MemoryEngine({ durable: 'onFlush' });
   full = false;
+  /** How long an image takes to be installed. */
+  installMs = 2;
+
+  /** All is gone. */
+  wipe(): void {
+    this.log = { entries: [], hardState: undefined, compactedIndex: 0, compactedTerm: 0 };
+    this.images.clear();
+    this.engine = new MemoryEngine({ durable: 'onFlush' });
+  }
 
   contents(): WalContents {
     const { entries, hardState, compactedIndex, compactedTerm } = this.log;
@@ -124,7 +133,10 @@ export class SimSnapshots implements SnapshotStore {
 
   install(name: string, done: (error?: Error) => void): void {
     const image = this.#disk.images.get(name);
-    this.#clock.schedule(2, () => {
+    const { engine, installMs } = this.#disk;
+    this.#clock.schedule(installMs, () => {
+      // The process that was at it is gone.
+      if (engine !== this.#disk.engine) return;
       if (!image) return done(new Error(`no image ${name}`));
       this.#disk.engine.replaceBy(image);
       done();

@@ -1,0 +1,46 @@
+import type { NodeId, RaftNode } from '@muster/raft';
+import type { Admission } from './admission.ts';
+import type { HandOver } from './hand-over.ts';
+import type { Installer } from './installer.ts';
+import type { LeaderLink } from './leader-link.ts';
+import type { PeerEvent, PeerMessage } from './ports.ts';
+
+/** Who takes what comes from the other members. Raft hears nothing before this member is admitted. */
+export function peerEvents(to: {
+  readonly raft: RaftNode;
+  readonly link: LeaderLink;
+  readonly admission: Admission;
+  readonly installer: Installer;
+  readonly handOver: HandOver;
+}): (event: PeerEvent) => void {
+  const { raft, link, admission, installer, handOver } = to;
+  const onMessage = (from: NodeId, message: PeerMessage) => {
+    if (message.type === 'raft') {
+      if (admission.admitted) raft.step(message.message);
+    } else if (message.type === 'request') {
+      link.onRequest(from, message.id, message.body);
+    } else if (!admission.onResponse(from, message.id, message.body)) {
+      link.onResponse(from, message.id, message.body);
+    }
+  };
+  return (event) => {
+    switch (event.type) {
+      case 'message':
+        onMessage(event.from, event.message);
+        break;
+      case 'snapshotReceived':
+        if (!admission.admitted) break;
+        installer.onReceived(event.message.snapshot.index, event.name);
+        raft.step(event.message);
+        break;
+      case 'disconnected':
+        if (event.reset) raft.leaderGone(event.peer);
+        raft.reportUnreachable(event.peer);
+        handOver.onChange();
+        break;
+      case 'connected':
+        admission.ask();
+        break;
+    }
+  };
+}
