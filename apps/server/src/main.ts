@@ -43,12 +43,11 @@ async function main(): Promise<void> {
   enableCompileCache(join(config.dataDir, 'cache'));
   // What a refused start, --help and --version do not need is not loaded for them.
   const compose = await import('./compose.ts');
+  // Written now, before anything runs that must not wait: a process that is killed would not write it at its end.
+  flushCompileCache();
   server = await compose.Server.start({ config, logger, onFatal: fatal });
   server.serving().then(
-    () => {
-      logger.info({ addresses: server.clientAddresses }, 'ready to serve client requests');
-      flushCompileCache();
-    },
+    () => logger.info({ addresses: server.clientAddresses }, 'ready to serve client requests'),
     () => {},
   );
 }
