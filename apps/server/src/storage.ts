@@ -48,7 +48,11 @@ export async function openStorage(path: string, logger: Logger, timings: Storage
       onCommit: timings.onEngineCommit,
     });
     closers.push(() => engine.close());
-    const { wal, contents } = await openWal(directory.walPath, { onSync: timings.onLogSync });
+    const { wal, contents } = await openWal(directory.walPath, {
+      onSync: timings.onLogSync,
+      // The identity is written when the log is there.
+      mustExist: directory.identity !== undefined,
+    });
     closers.push(() => new Promise((done) => wal.close(done)));
     const snapshots = await openSnapshotStore(directory.snapPath, engine);
     if (directory.identity === undefined) {

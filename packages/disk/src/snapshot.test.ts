@@ -216,3 +216,28 @@ test('leftovers of an interrupted making are removed at the next start', async (
   await writer.abort();
   await close();
 });
+
+test('nobody sees the new state before the one who asked is told of it', async () => {
+  const here = await site();
+  fill(here.engine, 21, 7);
+  const { name } = await create(here.store);
+  fill(here.engine, 22, 8);
+  await flush(here.engine);
+  let told = false;
+  let seenUntold = false;
+  const installed = new Promise<void>((resolve, reject) =>
+    here.store.install(name, (error) => {
+      told = true;
+      if (error) reject(error);
+      else resolve();
+    }),
+  );
+  while (!told) {
+    await new Promise((resolve) => setImmediate(resolve));
+    const at = Buffer.from(here.engine.get('meta', utf8('raft')) as Uint8Array).toString();
+    if (at === 'at 7' && !told) seenUntold = true;
+  }
+  await installed;
+  assert.equal(seenUntold, false);
+  await here.close();
+});

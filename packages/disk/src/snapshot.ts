@@ -75,7 +75,12 @@ export class DiskSnapshotStore implements SnapshotStore {
 
   install(name: string, done: (error?: Error) => void): void {
     this.#inTurn(() => this.#install(name)).then(
-      () => done(),
+      (old) => {
+        // What was read from the old state must not be mixed with the new one: `done` comes in the same turn.
+        const closing = old?.root.close() ?? Promise.resolve();
+        this.#tail = Promise.allSettled([this.#tail, closing]);
+        done();
+      },
       (error: unknown) => done(asError(error)),
     );
   }
@@ -165,7 +170,8 @@ export class DiskSnapshotStore implements SnapshotStore {
     }
   }
 
-  async #install(name: string): Promise<void> {
+  /** Returns the environment that was replaced, to be closed. */
+  async #install(name: string): Promise<Environment | undefined> {
     const { directory } = this.#engine;
     const built = `${directory}/${INSTALL_FILE}`;
     await this.#removeFiles(built, built + LOCK_SUFFIX);
@@ -184,10 +190,11 @@ export class DiskSnapshotStore implements SnapshotStore {
       // The table of readers belongs to the file that was; the open environment keeps its own.
       await this.#removeFiles(data + LOCK_SUFFIX, built + LOCK_SUFFIX);
       await called((done) => this.#fs.syncDirectory(directory, done));
-    } finally {
-      const old = this.#engine.resume(replaced);
-      await old?.root.close();
+    } catch (error) {
+      await this.#engine.resume(replaced)?.root.close();
+      throw error;
     }
+    return this.#engine.resume(replaced);
   }
 
   /** Reads the image, checks it and writes it to a new data file. */

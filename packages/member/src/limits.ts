@@ -28,6 +28,8 @@ export type MemberLimits = {
   readonly logCatchUpEntries: number;
   /** Bytes of log kept in memory after a compaction; cuts the catch-up entries short. */
   readonly logCatchUpBytes: number;
+  /** Bytes up to which a leader's log may grow while a connected follower catches up. */
+  readonly logHoldBytes: number;
   /** Leases revoked by expiry per second (etcd: 1000). */
   readonly leaseRevokesPerSecondMax: number;
   /** An unrenewed lease's remaining time enters the log this often. */
@@ -54,6 +56,7 @@ export const DEFAULT_LIMITS: MemberLimits = {
   logEntriesMax: 10_000,
   logCatchUpEntries: 5000,
   logCatchUpBytes: 32 * 1024 * 1024,
+  logHoldBytes: 128 * 1024 * 1024,
   leaseRevokesPerSecondMax: 1000,
   leaseCheckpointMs: 10_000,
   leaseCheckpointBatchMax: 1000,
@@ -66,6 +69,7 @@ export function checkLimits(limits: MemberLimits): MemberLimits {
   assert(limits.proposalBatchBytesMax >= limits.requestBytesMax, 'a batch must hold the largest request');
   assert(limits.pendingBytesMax >= limits.requestBytesMax, 'pending bytes must hold the largest request');
   assert(limits.logCatchUpEntries <= limits.logEntriesMax, 'catch-up entries must fit into the kept log');
+  assert(limits.logHoldBytes >= 2 * limits.logCatchUpBytes, 'a held log is larger than one that is not');
   assert(limits.applyBatchMax <= limits.applyLagMax, 'one apply batch must fit into the allowed lag');
   assert(limits.txnOpsMax > 0 && limits.pendingMax > 0, 'limits must be positive');
   return limits;

@@ -1,5 +1,5 @@
 import type { Engine } from '@muster/kv';
-import type { MemoryLog } from '@muster/raft';
+import type { MemoryLog, NodeId, RaftNode } from '@muster/raft';
 import type { MemberLimits } from './limits.ts';
 import type { Wal } from './ports.ts';
 
@@ -14,7 +14,10 @@ export class LogKeeper {
   readonly #limits: MemberLimits;
   readonly #hold: () => number;
 
-  /** `hold` gives the lowest index that a snapshot under way still builds on. */
+  /**
+   * `hold` gives the index that followers build on who are being brought up: what comes behind it stays, or they
+   * would never arrive while writes go on. It counts until the log has grown to `logHoldBytes`.
+   */
   constructor(options: {
     readonly log: MemoryLog;
     readonly wal: Wal;
@@ -32,11 +35,13 @@ export class LogKeeper {
   /** Cheap when there is nothing to do; called after each applied batch. */
   run(): void {
     const log = this.#log;
-    const safe = Math.min(this.#engine.flushedTag, this.#hold());
-    const entries = safe - log.compactedIndex;
+    const flushed = this.#engine.flushedTag;
+    const entries = flushed - log.compactedIndex;
     const tooMany = entries > this.#limits.logEntriesMax;
     const tooLarge = log.byteSize > 2 * this.#limits.logCatchUpBytes && entries > 0;
     if (!tooMany && !tooLarge) return;
+    const held = log.byteSize > this.#limits.logHoldBytes ? flushed : this.#hold();
+    const safe = Math.min(flushed, held);
     const to = tooLarge ? this.#cutByBytes(safe) : safe - this.#limits.logCatchUpEntries;
     if (to <= log.compactedIndex) return;
     const term = log.term(to);
@@ -52,4 +57,16 @@ export class LogKeeper {
     const keep = Math.floor((this.#log.lastIndex - first) * share);
     return Math.min(safe, this.#log.lastIndex - keep);
   }
+}
+
+/** The lowest index that a connected follower of this leader goes on from, as far as is known. */
+export function followersIndex(raft: RaftNode, connected: (peer: NodeId) => boolean): number {
+  let lowest = Number.POSITIVE_INFINITY;
+  for (const peer of raft.status().peers) {
+    if (!connected(peer.id)) continue;
+    const { state, match, next, pendingSnapshot } = peer;
+    const from = state === 'replicate' ? match : state === 'snapshot' ? pendingSnapshot : next - 1;
+    lowest = Math.min(lowest, from);
+  }
+  return lowest;
 }

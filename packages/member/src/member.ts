@@ -22,7 +22,7 @@ import type { LeaderAnswer, LeaderCall } from './leader-calls.ts';
 import { LeaderLink } from './leader-link.ts';
 import { Lessor } from './lessor.ts';
 import { checkLimits, DEFAULT_LIMITS, type MemberLimits } from './limits.ts';
-import { LogKeeper } from './log-keeper.ts';
+import { followersIndex, LogKeeper } from './log-keeper.ts';
 import type { MemberCounters, MemberOptions } from './member-options.ts';
 import { peerEvents } from './peer-events.ts';
 import { Persister } from './persister.ts';
@@ -48,6 +48,7 @@ export class Member {
   readonly clock: Clock;
   readonly prng: Prng;
   readonly #options: MemberOptions;
+  readonly #isConnected = (peer: NodeId) => this.connectedForMs(peer) !== undefined;
   readonly #raft: RaftNode;
   readonly #memoryLog: MemoryLog;
   /** Set when the log must start over before anything else (a crash while a snapshot was installed). */
@@ -93,7 +94,7 @@ export class Member {
     this.#handOver = new HandOver({
       raft: this.#raft,
       clock: options.clock,
-      connected: (peer) => this.connectedForMs(peer) !== undefined,
+      connected: this.#isConnected,
       electionMs: options.electionMs,
       log: options.log,
     });
@@ -146,7 +147,7 @@ export class Member {
       wal: options.wal,
       engine: options.engine,
       limits: this.limits,
-      hold: () => this.#snapshotter.holdIndex(),
+      hold: () => Math.min(this.#snapshotter.holdIndex(), followersIndex(this.#raft, this.#isConnected)),
     });
   }
 

@@ -275,6 +275,31 @@ describe('three members', () => {
     assert.equal((await cluster.wait(kept)).ttlSeconds, 30);
   });
 
+  test('a member that is brought up by a snapshot catches up while writes go on', async () => {
+    const cluster = new SimCluster(3, 26, { logEntriesMax: 20, logCatchUpEntries: 5 });
+    const { leader, away } = await leaveBehind(cluster);
+    // Far longer than it takes to write what the log keeps.
+    away.disk.installMs = 2000;
+    cluster.start(away);
+    let writing = true;
+    const load = async () => {
+      for (let i = 0; writing; i++) {
+        await put(leader, `load${i % 10}`, `${i}`);
+        if (i % 10 === 0) leader.disk.engine.flush(() => {});
+      }
+    };
+    const loads = [load(), load()];
+    const lag = () => (leader.member?.applied ?? 0) - (away.member?.applied ?? 0);
+    await cluster.run(500);
+    assert.ok(lag() > 20);
+    const caughtUp = await cluster.run(10_000, () => lag() < 10);
+    writing = false;
+    for (const each of loads) await cluster.wait(each);
+    assert.ok(caughtUp, `still ${lag()} entries behind`);
+    const sent = cluster.logs.filter((line) => line.includes('sending a snapshot')).length;
+    assert.equal(sent, 1, 'one snapshot is enough');
+  });
+
   test('a newer snapshot that comes in while one is being installed is installed after it', async () => {
     const cluster = new SimCluster(3, 17, { logEntriesMax: 20, logCatchUpEntries: 5 });
     const { leader, away } = await leaveBehind(cluster);

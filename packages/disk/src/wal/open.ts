@@ -3,7 +3,14 @@ import { assert } from '@muster/base';
 import type { Wal, WalContents } from '@muster/member';
 import { called, type Fs, type FsFile } from '../fs.ts';
 import { nodeFs } from '../node-fs.ts';
-import { removeLeftovers, replayWal, type SegmentInfo, type WalTail } from './reader.ts';
+import {
+  removeLeftovers,
+  replayWal,
+  type SegmentInfo,
+  WalDamaged,
+  type WalTail,
+  WHAT_TO_DO,
+} from './reader.ts';
 import { SALT_BYTES } from './record.ts';
 import {
   commissionSpare,
@@ -29,6 +36,8 @@ export type OpenWalOptions = {
   readonly salt?: () => Uint8Array;
   /** Told how long each synced write took, in seconds. */
   readonly onSync?: (seconds: number) => void;
+  /** There was a log here before. Without it the member's votes are forgotten, and it must not start anew. */
+  readonly mustExist?: boolean;
 };
 
 /**
@@ -48,6 +57,11 @@ export async function openWal(
   const salt = options.salt ?? (() => new Uint8Array(randomBytes(SALT_BYTES)));
   await called((done) => fs.makeDirectory(directory, done));
   const { contents, tail } = await replayWal(fs, directory);
+  if (!tail && options.mustExist) {
+    throw new WalDamaged(
+      `${directory}: the log of this member is gone, and with it what it voted and acknowledged. ${WHAT_TO_DO}`,
+    );
+  }
   const start = tail
     ? await goOn(fs, directory, tail)
     : await startNew(fs, directory, { segmentBytes, salt: salt() });

@@ -52,7 +52,7 @@ export type WalTail = {
 
 type Replay = { readonly contents: WalContents; readonly tail: WalTail | undefined };
 
-const WHAT_TO_DO =
+export const WHAT_TO_DO =
   'Do not edit the file. On a member of a cluster of three or more: remove this member, delete its data directory and ' +
   'add it again; it gets the data from the others. On a single member: restore a backup.';
 
