@@ -88,6 +88,7 @@ export function createGateway(options: GatewayOptions): Gateway {
   const cors = etcdCors(options.cors ?? ['*']);
   const app = composeApp(options, json, cors, checkHost);
   const sockets = new SocketServer({
+    clock: options.clock,
     json,
     limits,
     checkHost,

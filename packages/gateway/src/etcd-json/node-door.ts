@@ -1,11 +1,11 @@
 /** etcd's JSON straight on node's HTTP: the fast way, with no framework between the socket and the call. */
 import type { IncomingMessage, ServerResponse } from 'node:http';
-import type { Socket } from 'node:net';
 import type { Clock } from '@muster/base';
 import type { BodyDeadline } from '../middleware/body-deadline.ts';
 import type { RawHeaders } from '../middleware/cors.ts';
+import { httpChunk } from '../outbox/framing.ts';
+import { Outbox, Outboxes } from '../outbox/outbox.ts';
 import { callOptions, type EtcdJson, type Reply } from './etcd-json.ts';
-import { type BatchedStream, LineBatch, type LineNode } from './line-batch.ts';
 import { resolveEtcd } from './resolve.ts';
 import type { StreamRoute, UnaryRoute } from './routes.ts';
 import { errorBody, StatusError, streamErrorBody } from './status-error.ts';
@@ -30,12 +30,12 @@ type NodeDoorOptions = {
 export class NodeDoor {
   readonly #json: EtcdJson;
   readonly #options: NodeDoorOptions;
-  readonly #batch: LineBatch;
+  readonly #outboxes: StreamOutboxes;
 
   constructor(json: EtcdJson, options: NodeDoorOptions) {
     this.#json = json;
     this.#options = options;
-    this.#batch = new LineBatch(options.clock);
+    this.#outboxes = { chunks: new Outboxes(options.clock, httpChunk), lines: new Outboxes(options.clock) };
   }
 
   /** Answers one request whose path `isEtcdPath`. `cors` are headers for every answer. */
@@ -67,7 +67,7 @@ export class NodeDoor {
   }
 
   #stream(req: IncomingMessage, res: ServerResponse, cors: RawHeaders, route: StreamRoute): void {
-    const output = new NodeOutput(req, res, cors, this.#batch, this.#options);
+    const output = new NodeOutput(req, res, cors, this.#outboxes, this.#options);
     let call: StreamCall | undefined;
     try {
       call = this.#json.stream(
@@ -144,64 +144,55 @@ function bodyTooLarge(length: number, maxBytes: number): StatusError {
   return new StatusError(8, `grpc: received message larger than max (${length} vs. ${maxBytes})`);
 }
 
+type StreamOutboxes = {
+  /** For sockets to which chunks may be written as they are. */
+  readonly chunks: Outboxes;
+  /** For responses that only node can write. */
+  readonly lines: Outboxes;
+};
+
 /** One stream's response. Nothing is sent before the first line, as in etcd. */
-class NodeOutput implements StreamOutput, BatchedStream {
+class NodeOutput implements StreamOutput {
   readonly #req: IncomingMessage;
   readonly #res: ServerResponse;
   readonly #cors: RawHeaders;
-  readonly #batch: LineBatch;
+  readonly #outboxes: StreamOutboxes;
   readonly #options: NodeDoorOptions;
-  /** The socket, when chunks may be written to it as they are. */
-  #socket: Socket | undefined;
-  #started = false;
-  #waiting = false;
-  #last: (() => void) | undefined;
-  pending: LineNode | undefined;
+  /** There is one as soon as the head is sent. */
+  #outbox: Outbox | undefined;
   onRoom: () => void = () => {};
 
   constructor(
     req: IncomingMessage,
     res: ServerResponse,
     cors: RawHeaders,
-    batch: LineBatch,
+    outboxes: StreamOutboxes,
     options: NodeDoorOptions,
   ) {
     this.#req = req;
     this.#res = res;
     this.#cors = cors;
-    this.#batch = batch;
+    this.#outboxes = outboxes;
     this.#options = options;
   }
 
   line(line: Buffer): boolean {
-    if (!this.#started) this.#start();
-    this.#batch.add(this, line);
-    const waiting = (this.#socket ?? this.#res).writableLength;
-    const room = waiting + (this.pending as LineNode).length < this.#options.bufferedBytes;
-    if (!room) this.#waiting = true;
-    return room;
-  }
-
-  flush(lines: LineNode): void {
-    if (this.#res.destroyed) return;
-    const empty = this.#socket?.write(lines.chunk) ?? this.#res.write(lines.lines);
-    if (this.#last !== undefined) this.#last();
-    else if (this.#waiting) this.#awaitRoom(empty);
+    this.#outbox ??= this.#start();
+    this.#outbox.push(line);
+    return this.#outbox.hasRoom;
   }
 
   end(error?: StatusError): void {
-    if (!this.#started && error !== undefined) {
-      send(this.#res, error.http, [...this.#cors, ...JSON_TYPE], streamErrorBody(error));
+    const res = this.#res;
+    if (this.#outbox === undefined && error !== undefined) {
+      send(res, error.http, [...this.#cors, ...JSON_TYPE], streamErrorBody(error));
       return this.#release();
     }
-    const last = (): void => {
-      if (this.#res.destroyed) return;
-      if (!this.#started) this.#res.writeHead(200, [...this.#cors, ...JSON_TYPE]);
-      this.#res.end(error === undefined ? undefined : streamErrorBody(error));
-      this.#release();
-    };
-    if (this.pending === undefined) last();
-    else this.#last = last;
+    this.#outbox?.flush();
+    if (res.destroyed) return;
+    if (this.#outbox === undefined) res.writeHead(200, [...this.#cors, ...JSON_TYPE]);
+    res.end(error === undefined ? undefined : streamErrorBody(error));
+    this.#release();
   }
 
   refuse(error: StatusError): void {
@@ -209,23 +200,16 @@ class NodeOutput implements StreamOutput, BatchedStream {
     this.#release();
   }
 
-  #start(): void {
-    this.#started = true;
+  #start(): Outbox {
     const res = this.#res;
     res.writeHead(200, [...this.#cors, ...GRPC_TYPE]);
     res.flushHeaders();
+    const options = { limitBytes: this.#options.bufferedBytes, onRoom: () => this.onRoom() };
     // A pipelined response has no socket yet, and HTTP/1.0 has no chunks: those go through node.
-    const socket = res.socket;
-    if (socket !== null && res.chunkedEncoding) this.#socket = socket;
-  }
-
-  #awaitRoom(empty: boolean): void {
-    const tell = (): void => {
-      this.#waiting = false;
-      this.onRoom();
-    };
-    if (empty) tell();
-    else (this.#socket ?? this.#res).once('drain', tell);
+    const socket = res.chunkedEncoding ? res.socket : null;
+    return socket === null
+      ? new Outbox(this.#outboxes.lines, res, options)
+      : new Outbox(this.#outboxes.chunks, socket, options);
   }
 
   /** The answer is complete; what the client still sends is read and dropped, for a while. */

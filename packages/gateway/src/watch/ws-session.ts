@@ -12,10 +12,11 @@ import {
   WATCH_VERSION,
 } from '@muster/contract';
 import type { RawData, WebSocket } from 'ws';
+import { textFrame } from '../outbox/framing.ts';
+import { Outbox, type Outboxes } from '../outbox/outbox.ts';
 import type { ClusterWatch } from '../v1/cluster-state.ts';
 import { revisionOf, type V1Context } from '../v1/context.ts';
 import { problemOf } from '../v1/errors.ts';
-import { type Outboxes, SocketOutbox, textFrame } from './outbox.ts';
 import { makeSubscription, type SessionHooks, type SocketSubscription } from './ws-subscription.ts';
 
 /** Silence of this many heartbeats ends a connection. */
@@ -36,7 +37,7 @@ export class WsSession {
   readonly #deps: SessionDeps;
   readonly #context: V1Context;
   readonly #ws: WebSocket;
-  readonly #outbox: SocketOutbox;
+  readonly #outbox: Outbox;
   readonly #subscriptions = new Map<string, SocketSubscription>();
   readonly #hooks: SessionHooks;
   /** Frames that came before the welcome went out. */
@@ -59,9 +60,11 @@ export class WsSession {
     this.#deps = deps;
     this.#context = deps.context;
     this.#ws = ws;
-    this.#outbox = new SocketOutbox(deps.outboxes, request.socket, this.#context.limits.bufferedBytes, () =>
-      this.#onRoom(),
-    );
+    this.#outbox = new Outbox(deps.outboxes, request.socket, {
+      limitBytes: this.#context.limits.bufferedBytes,
+      onRoom: () => this.#onRoom(),
+      isOpen: () => ws.readyState === ws.OPEN,
+    });
     this.#heardAtMs = this.#context.clock.nowMs();
     this.#hooks = {
       context: this.#context,

@@ -1,12 +1,13 @@
 /** A subscription of a WebSocket: its credit, and its frames. */
 import type { ClusterState, GapReason, KvError, ServerFrame, SubFrame } from '@muster/contract';
 import { encodeFrame } from '@muster/contract';
+import { textFrame } from '../outbox/framing.ts';
+import type { Outbox } from '../outbox/outbox.ts';
 import type { ClusterWatch } from '../v1/cluster-state.ts';
 import type { V1Context } from '../v1/context.ts';
 import { parseCursor } from '../v1/cursors.ts';
 import { problemOf } from '../v1/errors.ts';
 import type { EncodedRevision } from './encode.ts';
-import { type SocketOutbox, textFrame } from './outbox.ts';
 import { kvSelection, type Selection, serviceSelection } from './selection.ts';
 import { type Outlet, Subscription } from './subscription.ts';
 
@@ -28,7 +29,7 @@ export interface SocketSubscription {
 export type SessionHooks = {
   readonly context: V1Context;
   readonly cluster: ClusterWatch;
-  readonly outbox: SocketOutbox;
+  readonly outbox: Outbox;
   onProgress(id: string, rev: number): void;
   onEnded(id: string): void;
 };

@@ -3,6 +3,8 @@
  * of the answer a text frame. The call is always a POST, unary ones included.
  */
 
+import type { IncomingMessage } from 'node:http';
+import type { Socket } from 'node:net';
 import type { CallOptions } from '@muster/kv';
 import type { WebSocket } from 'ws';
 import { type EtcdJson, withoutScheme } from '../etcd-json/etcd-json.ts';
@@ -10,6 +12,7 @@ import { JsonScanner } from '../etcd-json/json-scanner.ts';
 import type { UnaryRoute } from '../etcd-json/routes.ts';
 import { errorBody, StatusError, streamErrorBody } from '../etcd-json/status-error.ts';
 import type { StreamCall, StreamOutput } from '../etcd-json/stream.ts';
+import { Outbox, type Outboxes } from '../outbox/outbox.ts';
 
 const NEWLINE = Buffer.from('\n');
 /** The protocol that carries a credential: `Bearer, <token>`. */
@@ -26,20 +29,33 @@ export function socketOptions({ protocol, cookie }: SocketCredential): CallOptio
   return { token: scheme === BEARER_PROTOCOL ? withoutScheme(token ?? '') : '' };
 }
 
-/** Serves one open socket. `path` has no query. */
+/** What the sockets of a gateway have in common. */
+export type EtcdSocketDeps = {
+  readonly json: EtcdJson;
+  /** With `lineFrames`. */
+  readonly outboxes: Outboxes;
+  /** Bytes that may wait in one stream's socket. */
+  readonly bufferedBytes: number;
+};
+
+/** Serves one open socket, which came with `request`. `path` has no query. */
 export function serveEtcdSocket(
-  json: EtcdJson,
+  deps: EtcdSocketDeps,
   ws: WebSocket,
+  request: IncomingMessage,
   path: string,
-  options: CallOptions,
-  bufferedBytes: number,
 ): void {
+  const { json } = deps;
+  const options = socketOptions({
+    protocol: request.headers['sec-websocket-protocol'],
+    cookie: request.headers.cookie,
+  });
   // Faults of the protocol (bad frames, too large ones) close this socket and nothing else.
   ws.on('error', () => ws.terminate());
   const route = json.route(path);
   if (route === undefined) return sendLast(ws, Buffer.from('Not Found'));
   if (route.type === 'unary') return serveUnary(json, ws, route, options);
-  const output = new SocketOutput(ws, bufferedBytes);
+  const output = new SocketOutput(ws, request.socket, deps);
   const call = json.stream(route, output, options);
   if (call === undefined) return;
   output.call = call;
@@ -85,33 +101,30 @@ function sendLast(ws: WebSocket, frame: Buffer): void {
 
 class SocketOutput implements StreamOutput {
   readonly #ws: WebSocket;
-  readonly #maxBytes: number;
-  #waiting = false;
+  readonly #outbox: Outbox;
   call: StreamCall | undefined;
 
-  constructor(ws: WebSocket, maxBytes: number) {
+  constructor(ws: WebSocket, socket: Socket, { outboxes, bufferedBytes }: EtcdSocketDeps) {
     this.#ws = ws;
-    this.#maxBytes = maxBytes;
+    this.#outbox = new Outbox(outboxes, socket, {
+      limitBytes: bufferedBytes,
+      onRoom: () => this.call?.room(),
+      isOpen: () => ws.readyState === ws.OPEN,
+    });
   }
 
   line(line: Buffer): boolean {
-    this.#ws.send(line.subarray(0, line.length - 1), { binary: false }, () => this.#sent());
-    if (this.#ws.bufferedAmount >= this.#maxBytes) this.#waiting = true;
-    return !this.#waiting;
+    this.#outbox.push(line);
+    return this.#outbox.hasRoom;
   }
 
   end(error?: StatusError): void {
+    this.#outbox.flush();
     if (error === undefined) this.#ws.terminate();
     else sendLast(this.#ws, Buffer.from(streamErrorBody(error)));
   }
 
   refuse(error: StatusError): void {
     sendLast(this.#ws, Buffer.from(errorBody(error)));
-  }
-
-  #sent(): void {
-    if (!this.#waiting || this.#ws.bufferedAmount >= this.#maxBytes) return;
-    this.#waiting = false;
-    this.call?.room();
   }
 }

@@ -1,15 +1,19 @@
 import type { IncomingMessage } from 'node:http';
 import type { Duplex } from 'node:stream';
+import type { Clock } from '@muster/base';
 import { type WebSocket, WebSocketServer } from 'ws';
 import type { EtcdJson } from '../etcd-json/etcd-json.ts';
 import { etcdSocketPath } from '../etcd-json/resolve.ts';
 import type { GatewayLimits } from '../limits.ts';
 import type { HostCheck } from '../middleware/host-whitelist.ts';
 import { isOriginAllowed } from '../middleware/origin.ts';
+import { lineFrames } from '../outbox/framing.ts';
+import { Outboxes } from '../outbox/outbox.ts';
 import type { SocketRoute } from '../v1/index.ts';
-import { BEARER_PROTOCOL, serveEtcdSocket, socketOptions } from './etcd-ws.ts';
+import { BEARER_PROTOCOL, type EtcdSocketDeps, serveEtcdSocket } from './etcd-ws.ts';
 
 type SocketServerDeps = {
+  readonly clock: Clock;
   readonly json: EtcdJson;
   readonly limits: GatewayLimits;
   readonly checkHost: HostCheck;
@@ -23,6 +27,7 @@ export class SocketServer {
   readonly #deps: SocketServerDeps;
   readonly #routes: ReadonlyMap<string, SocketRoute>;
   readonly #etcd: WebSocketServer;
+  readonly #etcdDeps: EtcdSocketDeps;
   readonly #own: WebSocketServer;
   readonly #sockets = new Set<WebSocket>();
   #draining = false;
@@ -30,7 +35,8 @@ export class SocketServer {
   constructor(deps: SocketServerDeps) {
     this.#deps = deps;
     this.#routes = new Map(deps.routes.map((route) => [route.path, route]));
-    const { bodyBytes, frameBytes } = deps.limits;
+    const { bodyBytes, frameBytes, bufferedBytes } = deps.limits;
+    this.#etcdDeps = { json: deps.json, outboxes: new Outboxes(deps.clock, lineFrames), bufferedBytes };
     // A message on etcd's paths is a request body.
     this.#etcd = webSocketServer(bodyBytes, (offered) =>
       offered.has(BEARER_PROTOCOL) ? BEARER_PROTOCOL : false,
@@ -89,12 +95,7 @@ export class SocketServer {
 
   #acceptEtcd(ws: WebSocket, req: IncomingMessage, path: string): void {
     this.#track(ws);
-    const { json, limits } = this.#deps;
-    const options = socketOptions({
-      protocol: req.headers['sec-websocket-protocol'],
-      cookie: req.headers.cookie,
-    });
-    serveEtcdSocket(json, ws, path, options, limits.bufferedBytes);
+    serveEtcdSocket(this.#etcdDeps, ws, req, path);
   }
 
   #acceptOwn(ws: WebSocket, req: IncomingMessage, route: SocketRoute): void {

@@ -1,5 +1,5 @@
 import assert from 'node:assert/strict';
-import { connect } from 'node:net';
+import { connect, type Socket } from 'node:net';
 import { afterEach, test } from 'node:test';
 import { Prng } from '@muster/base';
 import type { CallOptions } from '@muster/kv';
@@ -49,12 +49,16 @@ class Client {
   }
 
   async count(n: number): Promise<unknown[]> {
-    while (this.frames.length < n) {
+    await this.until((client) => client.frames.length >= n);
+    return this.frames.map((frame) => JSON.parse(frame));
+  }
+
+  async until(condition: (client: Client) => boolean): Promise<void> {
+    while (!condition(this)) {
       await new Promise<void>((resolve) => {
         this.#changed = resolve;
       });
     }
-    return this.frames.map((frame) => JSON.parse(frame));
   }
 }
 
@@ -206,6 +210,211 @@ test('draining ends the streams of sockets and takes no new sockets', async () =
   assert.equal(await new Client('/v3/watch').ended, 'HTTP 503');
   await drained;
 });
+
+const b64 = (text: string): string => Buffer.from(text).toString('base64');
+const put = (key: string, value: string) =>
+  ask((server as TestServer).port, '/v3/kv/put', {
+    body: JSON.stringify({ key: b64(key), value: b64(value) }),
+  });
+
+/** What the frames so far say: `created 0`, `canceled 0`, `progress`, and `id:key` for each event. */
+function told(client: Client): string[] {
+  return client.frames.flatMap((frame) => {
+    const { result } = JSON.parse(frame) as { result: Told };
+    const id = result.watch_id ?? '0';
+    if (result.created) return [`created ${id}`];
+    if (result.canceled) return [`canceled ${id}`];
+    if (result.events === undefined) return ['progress'];
+    return result.events.map(({ kv }) => `${id}:${Buffer.from(kv.key, 'base64')}@${kv.mod_revision}`);
+  });
+}
+
+type Told = {
+  readonly watch_id?: string;
+  readonly created?: boolean;
+  readonly canceled?: boolean;
+  readonly events?: readonly { readonly kv: { readonly key: string; readonly mod_revision: string } }[];
+};
+
+test('lines that all sockets share and lines of one keep their order in each socket', async () => {
+  server = await startServer();
+  const all = '{"create_request":{"key":"AA==","range_end":"AA=="}}';
+  const clients: Client[] = [];
+  for (let i = 0; i < 3; i++) {
+    const client = await new Client('/v3/watch').open();
+    client.ws.send(all);
+    // The second has one more watch, whose lines are its own.
+    if (i === 1) client.ws.send(`{"create_request":{"key":"${b64('b')}"}}`);
+    await client.count(i === 1 ? 2 : 1);
+    clients.push(client);
+  }
+  const [plain, mixed, asking] = clients as [Client, Client, Client];
+  for (let i = 0; i < 20; i++) {
+    if (i === 10) asking.ws.send('{"progress_request":{}}');
+    await Promise.all([put('a', String(i)), put('b', String(i))]);
+  }
+  await plain.count(41);
+  await mixed.count(62);
+  await asking.count(42);
+  const keys = told(plain).slice(1);
+  assert.deepEqual(
+    keys.map((event) => Number(event.split('@')[1])),
+    Array.from({ length: 40 }, (_, i) => i + 2),
+  );
+  assert.deepEqual(
+    told(asking)
+      .slice(1)
+      .filter((line) => line !== 'progress'),
+    keys,
+  );
+  assert.equal(told(asking).filter((line) => line === 'progress').length, 1);
+  const lines = told(mixed).slice(2);
+  assert.deepEqual(
+    lines.filter((line) => line.startsWith('0:')),
+    keys,
+  );
+  const revisions = lines.map((line) => Number(line.split('@')[1]));
+  assert.deepEqual(
+    revisions,
+    [...revisions].sort((a, b) => a - b),
+  );
+  assert.equal(lines.filter((line) => line.startsWith('1:b')).length, 20);
+});
+
+test('a socket that does not read holds no other up and misses nothing', async () => {
+  const api = new StoreApi(new RealClock());
+  const limits = gatewayLimits({ bufferedBytes: 64 * 1024, outFrameBytes: 64 * 1024 });
+  server = await startServer({ api, limits });
+  const [slow, quick] = [await new Client('/v3/watch').open(), await new Client('/v3/watch').open()];
+  for (const client of [slow, quick]) {
+    client.ws.send('{"create_request":{"key":"AA==","range_end":"AA=="}}');
+    await client.count(1);
+  }
+  slow.ws.pause();
+  const value = 'x'.repeat(50_000);
+  for (let i = 0; i < 400; i++) await put(`k${i % 7}`, value);
+  const toldAll = (client: Client): boolean =>
+    client.frames.at(-1)?.includes('"mod_revision":"401"') === true;
+  await quick.until(toldAll);
+  assert.equal(api.hub.stats().stalledWatchers, 1);
+  assert.equal(told(quick).length, 401);
+  slow.ws.resume();
+  await slow.until(toldAll);
+  assert.deepEqual(told(slow), told(quick));
+});
+
+test('a close in the middle of events is answered, nothing follows the answer, and the others go on', async () => {
+  const api = new StoreApi(new RealClock());
+  server = await startServer({ api });
+  const all = '{"create_request":{"key":"AA==","range_end":"AA=="}}';
+  const stays = await new Client('/v3/watch').open();
+  stays.ws.send(all);
+  await stays.count(1);
+  const PUTS = 200;
+  const leaving: Promise<void>[] = [];
+  for (let i = 0; i < PUTS; i++) {
+    if (i % 10 === 0) leaving.push(leaveWhileTold(server.port, all, i % 20 === 0));
+    await put(`k${i}`, 'v'.repeat(3000));
+  }
+  await Promise.all(leaving);
+  await stays.until((client) => client.frames.length === PUTS + 1);
+  assert.equal(told(stays).length, PUTS + 1);
+  const deadline = performance.now() + 5000;
+  while (api.hub.stats().watchers > 1) {
+    assert.ok(performance.now() < deadline, 'watches of closed sockets are still there');
+    await new Promise((resolve) => setImmediate(resolve));
+  }
+  assert.deepEqual(server.errors, []);
+});
+
+test('a socket that is slow to take the answer to its close gets nothing after that answer', async () => {
+  server = await startServer({ limits: gatewayLimits({ bufferedBytes: 64 * 1024 * 1024 }) });
+  const client = new RawClient(server.port);
+  await client.until(() => client.upgraded);
+  client.send(TEXT, Buffer.from('{"create_request":{"key":"AA==","range_end":"AA=="}}'));
+  await client.until(() => client.opcodes.length === 1);
+  client.socket.pause();
+  // More than the kernel holds.
+  for (let i = 0; i < 16; i++) await put('k', 'x'.repeat(1_000_000));
+  client.send(CLOSE, CLOSE_NORMAL);
+  for (let i = 0; i < 50; i++) await put('k', 'after');
+  client.socket.resume();
+  await client.closed;
+  assert.equal(client.opcodes.indexOf(CLOSE), client.opcodes.length - 1);
+});
+
+/** A watch on a raw socket. After two events it sends a close frame, or it only hangs up. */
+async function leaveWhileTold(port: number, create: string, politely: boolean): Promise<void> {
+  const client = new RawClient(port);
+  await client.until(() => client.upgraded);
+  client.send(TEXT, Buffer.from(create));
+  await client.until(() => client.opcodes.length >= 3);
+  if (politely) client.send(CLOSE, CLOSE_NORMAL);
+  else client.socket.destroy();
+  await client.closed;
+  if (politely) assert.equal(client.opcodes.indexOf(CLOSE), client.opcodes.length - 1, 'the last one');
+}
+
+const TEXT = 1;
+const CLOSE = 8;
+const CLOSE_NORMAL = Buffer.from([0x03, 0xe8]);
+
+/** A WebSocket at /v3/watch that keeps what kinds of frames it gets, whatever their order. */
+class RawClient {
+  readonly socket: Socket;
+  readonly closed: Promise<unknown>;
+  /** Of the whole frames so far. */
+  readonly opcodes: number[] = [];
+  upgraded = false;
+  #rest: Buffer = Buffer.alloc(0);
+  #changed: (() => void) | undefined;
+
+  constructor(port: number) {
+    this.socket = connect(port, '127.0.0.1');
+    this.closed = new Promise((resolve) => this.socket.on('close', resolve));
+    this.socket.write(
+      'GET /v3/watch HTTP/1.1\r\nHost: x\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n' +
+        'Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n',
+    );
+    this.socket.on('data', (chunk) => {
+      this.#take(Buffer.concat([this.#rest, chunk]));
+      this.#changed?.();
+    });
+  }
+
+  /** One short frame, masked with zeros. */
+  send(opcode: number, body: Buffer): void {
+    this.socket.write(Buffer.concat([Buffer.from([0x80 | opcode, 0x80 | body.length, 0, 0, 0, 0]), body]));
+  }
+
+  async until(condition: () => boolean): Promise<void> {
+    while (!condition()) {
+      await new Promise<void>((resolve) => {
+        this.#changed = resolve;
+      });
+    }
+  }
+
+  #take(bytes: Buffer): void {
+    let at = 0;
+    if (!this.upgraded) {
+      at = bytes.indexOf('\r\n\r\n') + 4;
+      this.upgraded = at > 3;
+    }
+    while (this.upgraded && at + 2 <= bytes.length) {
+      const short = (bytes[at + 1] as number) & 127;
+      const head = short < 126 ? 2 : short === 126 ? 4 : 10;
+      if (at + head > bytes.length) break;
+      let length = short;
+      if (head === 4) length = bytes.readUInt16BE(at + 2);
+      if (head === 10) length = Number(bytes.readBigUInt64BE(at + 2));
+      if (at + head + length > bytes.length) break;
+      this.opcodes.push((bytes[at] as number) & 15);
+      at += head + length;
+    }
+    this.#rest = bytes.subarray(this.upgraded ? at : 0);
+  }
+}
 
 test('whatever frames are sent, the server goes on', async () => {
   server = await startServer();
