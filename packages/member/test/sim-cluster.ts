@@ -2,6 +2,7 @@ import { ManualClock, Prng } from '@muster/base';
 import type { EtcdApi, MemberInfo } from '@muster/kv';
 import { LocalApi, Member, type MemberLimits } from '../src/index.ts';
 import { decodeRaftMeta, RAFT_META_KEY } from '../src/raft-meta.ts';
+import { PausableClock } from './pausable-clock.ts';
 import { SimDisk, SimNetwork, SimSnapshots, SimTransport, SimWal } from './sim-ports.ts';
 
 export type SimMember = {
@@ -10,7 +11,7 @@ export type SimMember = {
   member: Member | undefined;
   api: EtcdApi;
   transport: SimTransport | undefined;
-  wal: SimWal | undefined;
+  clock: PausableClock;
 };
 
 /** Some members in one process on one manual clock, with a hostile network and disks that forget. */
@@ -45,14 +46,14 @@ export class SimCluster {
       member: undefined,
       api: undefined as unknown as EtcdApi,
       transport: undefined,
-      wal: undefined,
+      clock: new PausableClock(this.clock),
     }));
     for (const m of this.members) this.start(m);
   }
 
   start(m: SimMember): void {
-    m.transport = new SimTransport(m.id, this.network, this.clock, (id) => this.#diskOf(id));
-    m.wal = new SimWal(m.disk, this.clock, this.prng);
+    m.clock = new PausableClock(this.clock);
+    m.transport = new SimTransport(m.id, this.network, m.clock, (id) => this.#diskOf(id));
     m.member = new Member({
       id: m.id,
       clusterId: 77n,
@@ -63,13 +64,13 @@ export class SimCluster {
       electionMs: 1000,
       quotaBytes: 0,
       limits: this.#limits,
-      clock: this.clock,
+      clock: m.clock,
       prng: new Prng(this.prng.uint32()),
       engine: m.disk.engine,
-      wal: m.wal,
+      wal: new SimWal(m.disk, m.clock, this.prng),
       walContents: m.disk.contents(),
       transport: m.transport,
-      snapshots: new SimSnapshots(m.disk, this.clock),
+      snapshots: new SimSnapshots(m.disk, m.clock),
       log: (level, text, fields) =>
         this.logs.push(`${this.clock.nowMs()} m${m.id} ${level} ${text} ${JSON.stringify(fields)}`),
       onFatal: (error) => this.onFatal(m, error),
@@ -83,8 +84,7 @@ export class SimCluster {
   crash(m: SimMember): void {
     if (!m.member) return;
     this.network.detach(m.id);
-    if (m.transport) m.transport.closed = true;
-    if (m.wal) m.wal.crashed = true;
+    m.clock.kill();
     m.disk.engine = m.disk.engine.crashCopy(this.prng.int(0, 20));
     m.member = undefined;
   }

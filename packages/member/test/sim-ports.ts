@@ -12,6 +12,7 @@ import {
   type WalContents,
   WalError,
 } from '../src/index.ts';
+import type { PausableClock } from './pausable-clock.ts';
 
 type Durable = {
   entries: Entry[];
@@ -26,6 +27,8 @@ export class SimDisk {
   readonly images = new Map<string, MemoryEngine>();
   engine = new MemoryEngine({ durable: 'onFlush' });
   full = false;
+  /** The longest that a sync takes. */
+  syncMs = 3;
   /** How long an image takes to be installed. */
   installMs = 2;
 
@@ -49,7 +52,6 @@ export class SimWal implements Wal {
   readonly #prng: Prng;
   #waiting: { batch: WalBatch; done: (error?: WalError) => void }[] = [];
   #syncing = false;
-  crashed = false;
 
   constructor(disk: SimDisk, clock: Clock, prng: Prng) {
     this.#disk = disk;
@@ -71,7 +73,6 @@ export class SimWal implements Wal {
 
   reset(index: number, term: number, hardState: HardState, done: (error?: WalError) => void): void {
     this.#clock.schedule(1, () => {
-      if (this.crashed) return;
       this.#disk.log = { entries: [], hardState, compactedIndex: index, compactedTerm: term };
       done();
     });
@@ -86,8 +87,7 @@ export class SimWal implements Wal {
     this.#syncing = true;
     const round = this.#waiting;
     this.#waiting = [];
-    this.#clock.schedule(this.#prng.int(0, 3), () => {
-      if (this.crashed) return;
+    this.#clock.schedule(this.#prng.int(0, this.#disk.syncMs), () => {
       this.#syncing = false;
       if (this.#disk.full) {
         const failed = [...round, ...this.#waiting];
@@ -133,10 +133,7 @@ export class SimSnapshots implements SnapshotStore {
 
   install(name: string, done: (error?: Error) => void): void {
     const image = this.#disk.images.get(name);
-    const { engine, installMs } = this.#disk;
-    this.#clock.schedule(installMs, () => {
-      // The process that was at it is gone.
-      if (engine !== this.#disk.engine) return;
+    this.#clock.schedule(this.#disk.installMs, () => {
       if (!image) return done(new Error(`no image ${name}`));
       this.#disk.engine.replaceBy(image);
       done();
@@ -216,15 +213,17 @@ export class SimTransport implements PeerTransport {
   readonly id: NodeId;
   readonly #network: SimNetwork;
   readonly #clock: Clock;
+  readonly #process: PausableClock;
   readonly #disk: SimDisk;
   readonly #diskOf: (id: NodeId) => SimDisk;
   #handler: ((event: PeerEvent) => void) | undefined;
   closed = false;
 
-  constructor(id: NodeId, network: SimNetwork, clock: Clock, diskOf: (id: NodeId) => SimDisk) {
+  constructor(id: NodeId, network: SimNetwork, process: PausableClock, diskOf: (id: NodeId) => SimDisk) {
     this.id = id;
     this.#network = network;
-    this.#clock = clock;
+    this.#clock = process;
+    this.#process = process;
     this.#diskOf = diskOf;
     this.#disk = diskOf(id);
   }
@@ -236,7 +235,9 @@ export class SimTransport implements PeerTransport {
   setPeers(): void {}
 
   deliver(event: PeerEvent): void {
-    if (!this.closed) this.#handler?.(event);
+    this.#process.run(() => {
+      if (!this.closed) this.#handler?.(event);
+    });
   }
 
   send(to: NodeId, message: PeerMessage): boolean {
