@@ -1,20 +1,25 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { debianProgram } from '../support/debian.ts';
+import { portsInARow } from '../support/ports.ts';
 import { bench } from './main.ts';
 import { meets, table } from './report.ts';
 import { QUICK, ROWS, STAGES } from './scenarios.ts';
 import { etcdProgram, musterProgram } from './servers.ts';
 
-const FIRST_PORT = 21380;
+const firstPort = await portsInARow(6);
 const wrk = debianProgram('wrk', 'wrk');
 const etcd = debianProgram('etcd', 'etcd-server');
 
 test('every stage runs on Muster and gives every figure', { skip: !wrk }, async () => {
   const program = musterProgram();
-  const options = { size: QUICK, programs: [program], only: [], firstPort: FIRST_PORT, wrk: wrk as string };
+  const options = { size: QUICK, programs: [program], only: [], firstPort, wrk: wrk as string };
   const results = (await bench({ ...options, log: () => {} })).get(program);
-  for (const row of ROWS) assert.ok((results?.get(row.id)?.value ?? 0) > 0, `${row.title} has no figure`);
+  for (const row of ROWS) {
+    const value = results?.get(row.id)?.value ?? Number.NaN;
+    // The system counts CPU time in hundredths of a second: so little load may not take one.
+    assert.ok(row.id.endsWith('.cpu') ? value >= 0 : value > 0, `${row.id} has no figure: ${value}`);
+  }
   const text = table(ROWS, results, undefined);
   for (const row of ROWS) assert.ok(text.includes(row.title));
 });
@@ -22,7 +27,7 @@ test('every stage runs on Muster and gives every figure', { skip: !wrk }, async 
 test('etcd runs under the same harness', { skip: !wrk || !etcd }, async () => {
   const program = etcdProgram(etcd as string);
   const only = STAGES.slice(0, 2).map((stage) => stage.name);
-  const options = { size: QUICK, programs: [program], only, firstPort: FIRST_PORT, wrk: wrk as string };
+  const options = { size: QUICK, programs: [program], only, firstPort, wrk: wrk as string };
   const results = (await bench({ ...options, log: () => {} })).get(program);
   for (const id of ['put1', 'range1', 'http', 'socket']) assert.ok((results?.get(id)?.value ?? 0) > 0, id);
 });

@@ -3,19 +3,11 @@ import assert from 'node:assert/strict';
 import { after, test } from 'node:test';
 import { Child } from '../support/child.ts';
 import { temporaryDirectory } from '../support/muster.ts';
-import { freePorts } from '../support/ports.ts';
+import { portsInARow } from '../support/ports.ts';
 
 const MAIN = new URL('../../apps/demo/src/main.ts', import.meta.url).pathname;
 const children: Child[] = [];
 after(() => Promise.all(children.map((child) => child.stop('SIGKILL'))));
-
-/** Six ports in a row that were free a moment ago. */
-async function basePort(): Promise<number> {
-  for (;;) {
-    const [port = 0] = await freePorts(1);
-    if (port < 65_000) return port;
-  }
-}
 
 async function started(base: number, dataDir: string): Promise<Child> {
   const child = new Child(process.execPath, [MAIN, '--base-port', String(base), '--data-dir', dataDir]);
@@ -29,7 +21,7 @@ async function said(child: Child, text: RegExp): Promise<void> {
 }
 
 test('it starts, tells of deaths, stops in order, and finds its data again', async () => {
-  const base = await basePort();
+  const base = await portsInARow(6);
   const dataDir = temporaryDirectory('demo');
   const url = `http://127.0.0.1:${base}`;
   const first = await started(base, dataDir);
@@ -69,7 +61,7 @@ test('it starts, tells of deaths, stops in order, and finds its data again', asy
 });
 
 test('a port in use is told by its number, with what to do', async () => {
-  const base = await basePort();
+  const base = await portsInARow(6);
   const dataDir = temporaryDirectory('demo');
   await using other = await listening(base + 2);
   const child = new Child(process.execPath, [MAIN, '--base-port', String(base), '--data-dir', dataDir]);

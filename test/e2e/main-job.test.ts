@@ -1,4 +1,4 @@
-/** `npm start` as a stranger meets it: the tour of the README, deaths, departures, and the next day. */
+/** `npm start` as a stranger meets it: the tour of the README, deaths and departures. */
 import assert from 'node:assert/strict';
 import { spawnSync } from 'node:child_process';
 import { readFileSync } from 'node:fs';
@@ -6,7 +6,6 @@ import { join } from 'node:path';
 import { after, before, describe, test } from 'node:test';
 import { debianProgram } from '../support/debian.ts';
 import { type RunningDemo, startDemo } from '../support/demo.ts';
-import { temporaryDirectory } from '../support/muster.ts';
 
 const root = new URL('../..', import.meta.url).pathname;
 type Instance = {
@@ -20,9 +19,8 @@ type Listing = { readonly instances: readonly Instance[] };
 
 describe('the main job', () => {
   let demo: RunningDemo;
-  const dataDir = join(temporaryDirectory('main-job'), 'data');
   before(async () => {
-    demo = await startDemo({ dataDir });
+    demo = await startDemo();
   });
   after(() => demo?.stop());
 
@@ -81,14 +79,6 @@ describe('the main job', () => {
     const took = performance.now() - started;
     t.diagnostic(`gone after ${(took / 1000).toFixed(1)} s of a ttl of ${victim.ttl} s`);
     assert.ok(took <= ttlMs + 1_000, `took ${took} ms`);
-  });
-
-  test('Ctrl-C ends everything with 0, and the next start finds the data', async () => {
-    await fetch(`${demo.endpoints[0]}/v1/kv/kept`, { method: 'PUT', body: 'until tomorrow' });
-    assert.equal(await demo.stop(), 0);
-    demo = await startDemo({ dataDir });
-    const response = await fetch(`${demo.endpoints[2]}/v1/kv/kept`);
-    assert.equal(await response.text(), 'until tomorrow');
   });
 });
 

@@ -2,9 +2,9 @@
 import { type ChildProcess, spawn } from 'node:child_process';
 import { once } from 'node:events';
 import { rmSync } from 'node:fs';
-import { createServer } from 'node:net';
 import { join } from 'node:path';
 import { temporaryDirectory } from './muster.ts';
+import { portsInARow } from './ports.ts';
 
 const MAIN = new URL('../../apps/demo/src/main.ts', import.meta.url).pathname;
 const UP = 'Ctrl-C stops everything in order.';
@@ -21,7 +21,7 @@ export type RunningDemo = {
 
 /** Starts it and waits until it says what to try. Without `dataDir` the data is gone when the test ends. */
 export async function startDemo(options: { readonly dataDir?: string } = {}): Promise<RunningDemo> {
-  const base = await sixPorts();
+  const base = await portsInARow(6);
   const dataDir = options.dataDir ?? join(temporaryDirectory('demo'), 'data');
   const child = spawn(process.execPath, [MAIN, `--base-port=${base}`, `--data-dir=${dataDir}`], {
     stdio: ['ignore', 'pipe', 'pipe'],
@@ -49,21 +49,4 @@ export async function startDemo(options: { readonly dataDir?: string } = {}): Pr
   };
   const endpoints = [0, 2, 4].map((offset) => `http://127.0.0.1:${base + offset}`);
   return { endpoints, dataDir, process: child, output: () => output, stop };
-}
-
-/** The first of six free ports in a row, below those the system hands out by itself. */
-async function sixPorts(): Promise<number> {
-  for (let base = 12_000 + (process.pid % 1000) * 10; base < 32_000; base += 10) {
-    const free = await Promise.all(Array.from({ length: 6 }, (_, i) => isFree(base + i)));
-    if (free.every(Boolean)) return base;
-  }
-  throw new Error('no six free ports in a row');
-}
-
-function isFree(port: number): Promise<boolean> {
-  return new Promise((resolve) => {
-    const server = createServer();
-    server.once('error', () => resolve(false));
-    server.listen(port, '127.0.0.1', () => server.close(() => resolve(true)));
-  });
 }
