@@ -30,6 +30,11 @@ export type MemberLimits = {
   readonly logCatchUpBytes: number;
   /** Bytes up to which a leader's log may grow while a connected follower catches up. */
   readonly logHoldBytes: number;
+  /**
+   * Bytes of log in memory at which a follower takes no more: its engine makes nothing durable, so that nothing of the
+   * log can be let go.
+   */
+  readonly logBytesMax: number;
   /** Leases revoked by expiry per second (etcd: 1000). */
   readonly leaseRevokesPerSecondMax: number;
   /** An unrenewed lease's remaining time enters the log this often. */
@@ -57,6 +62,7 @@ export const DEFAULT_LIMITS: MemberLimits = {
   logCatchUpEntries: 5000,
   logCatchUpBytes: 32 * 1024 * 1024,
   logHoldBytes: 128 * 1024 * 1024,
+  logBytesMax: 256 * 1024 * 1024,
   leaseRevokesPerSecondMax: 1000,
   leaseCheckpointMs: 10_000,
   leaseCheckpointBatchMax: 1000,
@@ -70,6 +76,7 @@ export function checkLimits(limits: MemberLimits): MemberLimits {
   assert(limits.pendingBytesMax >= limits.requestBytesMax, 'pending bytes must hold the largest request');
   assert(limits.logCatchUpEntries <= limits.logEntriesMax, 'catch-up entries must fit into the kept log');
   assert(limits.logHoldBytes >= 2 * limits.logCatchUpBytes, 'a held log is larger than one that is not');
+  assert(limits.logBytesMax > limits.logHoldBytes, 'a log that is held is not full yet');
   assert(limits.applyBatchMax <= limits.applyLagMax, 'one apply batch must fit into the allowed lag');
   assert(limits.txnOpsMax > 0 && limits.pendingMax > 0, 'limits must be positive');
   return limits;

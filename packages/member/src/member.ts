@@ -15,6 +15,7 @@ import {
 import { Admission } from './admission.ts';
 import { ApplyLoop, outcomeError } from './apply-loop.ts';
 import { Compactions } from './compactions.ts';
+import { EngineGate } from './engine-gate.ts';
 import { HandOver } from './hand-over.ts';
 import { Installer } from './installer.ts';
 import { LeaderAnswers } from './leader-answers.ts';
@@ -65,10 +66,10 @@ export class Member {
   readonly #handOver: HandOver;
   readonly #installer: Installer;
   readonly #compactions: Compactions;
+  readonly #gate: EngineGate;
   readonly #admission: Admission;
   #machine: StateMachine;
   #soft: SoftState;
-  #waitingForEngine = false;
   #scheduled = false;
   #state: 'new' | 'running' | 'stopping' | 'stopped' = 'new';
   #tickTimer: Timer | undefined;
@@ -132,6 +133,12 @@ export class Member {
     });
     this.#snapshotter = this.#makeSnapshotter();
     this.#installer = this.#makeInstaller();
+    this.#gate = new EngineGate({
+      engine: this.engine,
+      maxBytes: this.limits.engineBacklogBytesMax,
+      onFailure: ({ message }) => options.log('error', 'the engine cannot write', { error: message }),
+      wake: () => this.#wake(),
+    });
     this.#compactions = new Compactions(this.engine, () => this.#machine);
     this.#admission = new Admission({
       self: options.id,
@@ -186,7 +193,7 @@ export class Member {
 
   /** Why writes are refused (a full disk), or `undefined`. */
   get diskFull(): string | undefined {
-    return this.#persister.stalledBy?.message;
+    return (this.#persister.stalledBy ?? this.#gate.failure)?.message;
   }
 
   get lessor(): Lessor {
@@ -224,6 +231,7 @@ export class Member {
       admission: this.#admission,
       installer: this.#installer,
       handOver: this.#handOver,
+      isFull: () => this.#memoryLog.byteSize > this.limits.logBytesMax,
     });
     this.#options.transport.onEvent((event) => {
       if (this.#state !== 'running') return;
@@ -337,7 +345,7 @@ export class Member {
     for (let round = 0; ; round++) {
       while (this.#raft.hasReady && !this.#installer.busy) this.#handle(this.#raft.takeReady());
       if (this.#installer.busy) return;
-      const more = this.#applyBatch();
+      const more = this.#gate.open() && this.#applyLoop.run();
       if (!more && !this.#raft.hasReady) break;
       if (round >= 3) return this.#wake();
     }
@@ -373,25 +381,6 @@ export class Member {
   #onUnsent(message: Message): void {
     if (message.type === 'append') this.#raft.reportUnreachable(message.to);
     if (message.type === 'propose') this.#proposer.onUnsent(message.entries);
-  }
-
-  #applyBatch(): boolean {
-    if (this.engine.pendingBytes > this.limits.engineBacklogBytesMax) {
-      this.#waitForEngine();
-      return false;
-    }
-    this.#machine.wantPrevValues = this.hub.active;
-    return this.#applyLoop.run();
-  }
-
-  #waitForEngine(): void {
-    if (this.#waitingForEngine) return;
-    this.#waitingForEngine = true;
-    this.engine.flush((error) => {
-      this.#waitingForEngine = false;
-      if (error) this.#options.log('error', 'the engine cannot write', { error: error.message });
-      else this.#wake();
-    });
   }
 
   // --- what raft and the log report ---
@@ -466,7 +455,7 @@ export class Member {
       this.#reads.sweep(now);
       this.#link.sweep(now);
       this.#lessor.tick(since);
-      if (this.isLeader && this.#persister.stalledBy) this.#handOver.giveUp();
+      if (this.isLeader && this.diskFull !== undefined) this.#handOver.giveUp();
       this.#persister.retry();
       // Only with entries in the log: an empty one would be taken for lost after this.
       if (this.#soft.leader !== NONE && this.applied > 0 && !this.#installer.busy)
@@ -480,8 +469,8 @@ export class Member {
 
   #refusal(): KvError | undefined {
     if (this.#state !== 'running') return new KvError('STOPPED');
-    const full = this.#persister.stalledBy;
-    if (full) return new KvError('DISK_FULL', { detail: full.message });
+    const full = this.diskFull;
+    if (full !== undefined) return new KvError('DISK_FULL', { detail: full });
     if (this.#applyLoop.queued > this.limits.applyLagMax) return new KvError('TOO_MANY_REQUESTS');
     return undefined;
   }

@@ -12,11 +12,15 @@ export function peerEvents(to: {
   readonly admission: Admission;
   readonly installer: Installer;
   readonly handOver: HandOver;
+  /** No more entries fit into this member's log: they are dropped unheard, which is what makes their sender wait. */
+  readonly isFull: () => boolean;
 }): (event: PeerEvent) => void {
-  const { raft, link, admission, installer, handOver } = to;
+  const { raft, link, admission, installer, handOver, isFull } = to;
   const onMessage = (from: NodeId, message: PeerMessage) => {
     if (message.type === 'raft') {
-      if (admission.admitted) raft.step(message.message);
+      const { message: inner } = message;
+      const isDropped = inner.type === 'append' && inner.entries.length > 0 && isFull();
+      if (admission.admitted && !isDropped) raft.step(inner);
     } else if (message.type === 'request') {
       link.onRequest(from, message.id, message.body);
     } else if (!admission.onResponse(from, message.id, message.body)) {

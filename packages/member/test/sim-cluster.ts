@@ -1,4 +1,4 @@
-import { ManualClock, Prng } from '@muster/base';
+import { ManualClock, Prng, utf8 } from '@muster/base';
 import type { EtcdApi, MemberInfo } from '@muster/kv';
 import { LocalApi, Member, type MemberLimits } from '../src/index.ts';
 import { decodeRaftMeta, RAFT_META_KEY } from '../src/raft-meta.ts';
@@ -141,3 +141,6 @@ export class SimCluster {
     return (this.members.find((m) => m.id === id) as SimMember).disk;
   }
 }
+
+export const put = (m: SimMember, key: string, value: string, lease = 0n) =>
+  m.api.put({ key: utf8(key), value: utf8(value), lease });
