@@ -158,3 +158,45 @@ test('nothing is written to what is closed, or has said its last frame, and the 
   );
   assert.equal(boxes[2]?.bufferedBytes, 0);
 });
+
+test('a flush that took long is followed by a pause, a short one by none', () => {
+  let writeMs = 0;
+  let spentMs = 0;
+  class Busy extends Target {
+    override _write(chunk: Buffer, encoding: string, done: () => void): void {
+      spentMs += writeMs;
+      super._write(chunk, encoding, done);
+    }
+  }
+  class BusyClock extends ManualClock {
+    override nowMs(): number {
+      return super.nowMs() + spentMs;
+    }
+  }
+  const clock = new BusyClock();
+  const target = new Busy();
+  const box = outbox(new Outboxes(clock), target);
+  const writesAfter = (ms: number): number => {
+    clock.advance(ms);
+    return target.writes.length;
+  };
+  box.push(one);
+  assert.equal(writesAfter(0), 1);
+  box.push(one);
+  assert.equal(writesAfter(0), 2, 'no pause after a write that took no time');
+  writeMs = 3;
+  box.push(one);
+  assert.equal(writesAfter(0), 3);
+  box.push(one);
+  box.push(two);
+  assert.equal(writesAfter(2), 3, 'as long as the write took');
+  writeMs = 60;
+  assert.equal(writesAfter(1), 4);
+  assert.equal(target.writes[3]?.toString(), 'one\ntwo\n');
+  box.push(one);
+  assert.equal(writesAfter(4), 4);
+  assert.equal(writesAfter(1), 5, 'but not longer than 5 ms');
+  clock.advance(100);
+  box.push(one);
+  assert.equal(writesAfter(0), 6, 'no pause after silence');
+});

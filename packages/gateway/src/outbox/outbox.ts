@@ -1,7 +1,7 @@
 /**
- * What waits to be written to sockets, for one turn of the event loop. Sockets that are to get the same pieces in the
+ * What waits to be written to sockets, for one turn of the event loop or a few. Sockets that are to get the same pieces in the
  * same order share the bytes of one write: an event for a thousand sockets costs each of them a pointer now and its
- * share of one write at the end of the turn. Pieces are told apart by identity.
+ * share of one write later. Pieces are told apart by identity.
  */
 import type { Writable } from 'node:stream';
 import type { Clock } from '@muster/base';
@@ -50,13 +50,22 @@ class Run {
   }
 }
 
-/** The outboxes of all sockets of one kind, flushed together. */
+/** Milliseconds, at most, that a flush keeps the next one waiting. */
+const PAUSE_MS_MAX = 5;
+/** Timers do not know shorter times. */
+const PAUSE_MS_MIN = 1;
+
+/**
+ * The outboxes of all sockets of one kind, flushed together. A flush that took long is followed by a pause of the same
+ * length: writing, whose cost is mostly per write, leaves half of the time to all else, and more goes into the next one.
+ */
 export class Outboxes {
   readonly #clock: Clock;
   /** @internal */
   readonly framing: Framing;
   #root = new Run();
   #waiting: Outbox[] = [];
+  #pausedUntilMs = 0;
 
   constructor(clock: Clock, framing: Framing = unframed) {
     this.#clock = clock;
@@ -70,14 +79,20 @@ export class Outboxes {
 
   /** @internal */
   enlist(outbox: Outbox): void {
-    if (this.#waiting.push(outbox) === 1) this.#clock.defer(() => this.#flush());
+    if (this.#waiting.push(outbox) > 1) return;
+    const pauseMs = this.#pausedUntilMs - this.#clock.nowMs();
+    if (pauseMs < PAUSE_MS_MIN) this.#clock.defer(() => this.#flush());
+    else this.#clock.schedule(pauseMs, () => this.#flush());
   }
 
   #flush(): void {
     const waiting = this.#waiting;
     this.#waiting = [];
     this.#root = new Run();
+    const startMs = this.#clock.nowMs();
     for (const outbox of waiting) outbox.flush();
+    const endMs = this.#clock.nowMs();
+    this.#pausedUntilMs = endMs + Math.min(endMs - startMs, PAUSE_MS_MAX);
   }
 }
 
@@ -90,7 +105,7 @@ type OutboxOptions = {
   readonly isOpen?: () => boolean;
 };
 
-/** What one socket is to get at the end of the turn: control frames first, then the pieces in order. */
+/** What one socket is to get with the next flush: control frames first, then the pieces in order. */
 export class Outbox {
   readonly #shared: Outboxes;
   readonly #target: Writable;
