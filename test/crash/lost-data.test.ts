@@ -1,6 +1,6 @@
 /** Members that come back without what they had: they must not take part, for their votes are forgotten. */
 import assert from 'node:assert/strict';
-import { rmSync } from 'node:fs';
+import { cpSync, rmSync } from 'node:fs';
 import { join } from 'node:path';
 import { after, before, test } from 'node:test';
 import { setTimeout as sleep } from 'node:timers/promises';
@@ -35,6 +35,18 @@ test('a member whose data directory was emptied is refused, and the others go on
   await assert.rejects(wiped.start(), /already been bootstrapped/, 'not at a second try either');
   await putKey(other.clientUrl, 'lost/2', 'x');
   assert.equal((await readAll(other.clientUrl, 'lost/')).size, 2);
+});
+
+test('with all stopped in order it comes back on a copy of another one, as the operator page says', async () => {
+  const [lost, source] = cluster.members as [MusterMember, MusterMember];
+  await Promise.all(cluster.members.map((member) => member.stop('SIGTERM')));
+  rmSync(lost.dataDir, { recursive: true });
+  for (const part of ['wal', 'kv']) {
+    cpSync(join(source.dataDir, part), join(lost.dataDir, part), { recursive: true });
+  }
+  await Promise.all(cluster.members.map((member) => member.start()));
+  await putKey(lost.clientUrl, 'lost/3', 'x');
+  for (const member of cluster.members) assert.equal((await readAll(member.clientUrl, 'lost/')).size, 3);
 });
 
 test('a member whose log was removed is refused', async () => {
