@@ -24,7 +24,8 @@ export type Program = {
 
 export function musterProgram(): Program {
   const output = execFileSync(process.execPath, [MUSTER_MAIN, '--version'], { encoding: 'utf8' });
-  const version = `${output.split('\n')[0]}, Node ${process.versions.node}`;
+  const own = output.split('\n').find((line) => line.startsWith('Muster Version'));
+  const version = `${own ?? output.trim()}, Node ${process.versions.node}`;
   return {
     name: 'Muster',
     command: process.execPath,
