@@ -1,4 +1,6 @@
 /** A writer that remembers what was acknowledged, over etcd's JSON. */
+import { deferred } from '@muster/base';
+
 type Ack = { readonly key: string; readonly value: string; readonly revision: number };
 
 const base64 = (text: string) => Buffer.from(text).toString('base64');
@@ -49,6 +51,7 @@ export class Load {
   readonly #prefix: string;
   #next = 0;
   #running = true;
+  #goals: { readonly goal: number; readonly reached: () => void }[] = [];
   readonly #workers: Promise<void>[];
 
   constructor(options: { endpoints: () => readonly string[]; prefix: string; width: number }) {
@@ -60,17 +63,23 @@ export class Load {
   /** Resolves once `count` more writes are acknowledged. */
   async progress(count: number, timeoutMs = 30_000): Promise<void> {
     const goal = this.acks.length + count;
-    const end = Date.now() + timeoutMs;
-    while (this.acks.length < goal) {
-      if (Date.now() > end)
-        throw new Error(`only ${this.acks.length} of ${goal} writes were acknowledged in time`);
-      await new Promise((resolve) => setTimeout(resolve, 5));
-    }
+    const reached = deferred<void>();
+    const timer = setTimeout(
+      () => reached.reject(new Error(`only ${this.acks.length} of ${goal} writes were acknowledged in time`)),
+      timeoutMs,
+    );
+    this.#goals.push({ goal, reached: () => reached.resolve() });
+    await reached.promise.finally(() => clearTimeout(timer));
   }
 
   async stop(): Promise<void> {
     this.#running = false;
     await Promise.all(this.#workers);
+  }
+
+  #reach(): void {
+    for (const { goal, reached } of this.#goals) if (this.acks.length >= goal) reached();
+    this.#goals = this.#goals.filter(({ goal }) => this.acks.length < goal);
   }
 
   async #work(): Promise<void> {
@@ -85,6 +94,7 @@ export class Load {
       try {
         const revision = await putKey(endpoints[n % endpoints.length] as string, key, `value-${n}`);
         this.acks.push({ key, value: `value-${n}`, revision });
+        this.#reach();
       } catch {
         this.failures++;
         await new Promise((resolve) => setTimeout(resolve, 5));

@@ -12,7 +12,6 @@ import type { ConfState, Entry, SnapshotMeta } from '@muster/raft';
 import { encodeRaftMeta, RAFT_META_KEY } from './raft-meta.ts';
 
 type Applied = {
-  readonly entry: Entry;
   readonly command: Command;
   readonly sequence: number;
   readonly outcome: ApplyOutcome;
@@ -112,7 +111,7 @@ export class ApplyLoop {
   #apply(entry: Entry): Applied {
     const { requestId, command } = decodeCommand(entry.data);
     const sequence = requestId.member === this.#self ? requestId.sequence : 0;
-    return { entry, command, sequence, outcome: this.#machine.apply(command) };
+    return { command, sequence, outcome: this.#machine.apply(command) };
   }
 
   #report(done: readonly Applied[], termBefore: number): void {

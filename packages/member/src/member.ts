@@ -345,6 +345,8 @@ export class Member {
     for (let round = 0; ; round++) {
       while (this.#raft.hasReady && !this.#installer.busy) this.#handle(this.#raft.takeReady());
       if (this.#installer.busy) return;
+      // Nobody watches: what is applied in this turn reaches no watch, and its previous values need not be read.
+      this.#machine.wantPrevValues = this.hub.active;
       const more = this.#gate.open() && this.#applyLoop.run();
       if (!more && !this.#raft.hasReady) break;
       if (round >= 3) return this.#wake();

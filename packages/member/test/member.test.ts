@@ -452,6 +452,24 @@ describe('leases', () => {
 });
 
 describe('watch', () => {
+  test('previous values are there for changes that nobody watched when they were applied', async () => {
+    const cluster = new SimCluster(1, 29);
+    const m = await cluster.elect();
+    await cluster.wait(put(m, 'k', '1'));
+    await cluster.wait(put(m, 'k', '2'));
+    const seen: (string | undefined)[] = [];
+    const handle = m.api.watch({ key: utf8('k'), startRevision: 2, prevKv: true }, (response) => {
+      if (response.type !== 'events') return true;
+      seen.push(...response.batch.events.map((e) => e.prevKv && utf8Text(e.prevKv.value)));
+      return true;
+    });
+    await cluster.run(50, () => seen.length === 2);
+    await cluster.wait(put(m, 'k', '3'));
+    await cluster.run(50, () => seen.length === 3);
+    handle.cancel();
+    assert.deepEqual(seen, [undefined, '1', '2']);
+  });
+
   test('on any member sees every revision in order, through a leader change', async () => {
     const cluster = new SimCluster(3, 30);
     const leader = await cluster.elect();
