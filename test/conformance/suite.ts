@@ -3,7 +3,7 @@ import { describe, test } from 'node:test';
 import { concatBytes, utf8, utf8Text } from '@muster/base';
 import { ERRORS, type ErrorCode, KvError } from '@muster/contract';
 import type {
-  EtcdApi,
+  CoreApi,
   Event,
   KeyValue,
   PutRequest,
@@ -28,7 +28,7 @@ type Feature =
 type Area = 'kv' | 'range' | 'txn' | 'compact' | 'watch' | 'lease' | 'cluster' | 'errors';
 
 type Running = {
-  readonly api: EtcdApi;
+  readonly api: CoreApi;
   /** Lets time pass for the target: really, or on its own clock. */
   passTime(ms: number): Promise<void>;
   stop(): Promise<void>;
@@ -124,7 +124,7 @@ export class Watched {
 
 /** What a case works with: the target and short ways to call it, on keys of the case's own. */
 export class Conformance {
-  readonly api: EtcdApi;
+  readonly api: CoreApi;
   readonly target: Running;
   readonly prefix: string;
   readonly #watches: Watched[] = [];

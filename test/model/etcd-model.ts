@@ -4,9 +4,9 @@ import type {
   Alarm,
   AlarmRequest,
   CompactRequest,
+  CoreApi,
   DeleteRangeRequest,
   DeleteRangeResult,
-  EtcdApi,
   Event,
   HashKvResult,
   KeyValue,
@@ -55,7 +55,7 @@ type Lease = { readonly id: bigint; readonly ttlSeconds: number; dueMs: number }
  * etcd in memory, made to be obviously right and nothing else: a whole copy of the state for every revision, one list
  * of all events, no concurrency. Slow on purpose. Faster implementations are compared with it.
  */
-export class EtcdModel implements EtcdApi {
+export class EtcdModel implements CoreApi {
   readonly events: Event[] = [];
   readonly #clock: Clock;
   readonly #states = new Map<number, State>([[1, new Map()]]);

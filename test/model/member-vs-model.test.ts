@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
-import type { EtcdApi, Event, WatchHandle, WatchRequest } from '@muster/kv';
+import type { CoreApi, Event, WatchHandle, WatchRequest } from '@muster/kv';
 import fc from 'fast-check';
 import { SimCluster } from '../../packages/member/test/sim-cluster.ts';
 import { EtcdModel } from './etcd-model.ts';
@@ -20,7 +20,7 @@ class Seen {
   created = false;
   handle!: WatchHandle;
 
-  constructor(api: EtcdApi, request: WatchRequest) {
+  constructor(api: CoreApi, request: WatchRequest) {
     this.handle = api.watch(request, (response) => {
       if (response.type === 'created') this.created = true;
       if (response.type === 'events') this.events.push(...response.batch.events);
@@ -40,7 +40,7 @@ class Twins {
   readonly model = new EtcdModel(this.cluster.clock);
   readonly watches: { real: Seen; model: Seen }[] = [];
   readonly hashes = new Map<number, number>();
-  api!: EtcdApi;
+  api!: CoreApi;
 
   async start(): Promise<void> {
     this.api = (await this.cluster.elect()).api;

@@ -1,16 +1,16 @@
 import { compareBytes } from '@muster/base';
 import { KvError } from '@muster/contract';
-import type { EtcdApi, TxnResult } from '@muster/kv';
+import type { CoreApi, TxnResult } from '@muster/kv';
 import type { Step } from './random-ops.ts';
 
 /** What a call came to, without what differs from one implementation to another by nature. */
 type Outcome = { readonly value: unknown } | { readonly error: string };
 
-/** A step as a call on any `EtcdApi`; `current` is the revision that it counts back from. */
+/** A step as a call on any `CoreApi`; `current` is the revision that it counts back from. */
 export function callOf(
   next: Exclude<Step, { type: 'watch' | 'restart' }>,
   current: number,
-): (api: EtcdApi) => Promise<object> {
+): (api: CoreApi) => Promise<object> {
   const at = (back: number) => current - back;
   switch (next.type) {
     case 'range': {

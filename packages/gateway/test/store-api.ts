@@ -28,10 +28,11 @@ import {
   type WatchRequest,
   type WatchSink,
 } from '@muster/kv';
+import { RefusingAdmin } from './refusing-admin.ts';
 
 type Result<T> = Extract<Extract<ApplyOutcome, { result: unknown }>['result'], { type: T }>;
 
-export class StoreApi implements EtcdApi {
+export class StoreApi extends RefusingAdmin implements EtcdApi {
   readonly machine: StateMachine;
   readonly hub: WatchHub;
   clusterId = 0xabcd_ef01_2345_6789n;
@@ -59,6 +60,7 @@ export class StoreApi implements EtcdApi {
   #nextLease = 100n;
 
   constructor(clock: Clock, watchLimits: Partial<WatchLimits> = {}) {
+    super();
     this.#clock = clock;
     this.machine = new StateMachine(new MemoryEngine(), { minLeaseTtlSeconds: 1 });
     this.machine.wantPrevValues = true;

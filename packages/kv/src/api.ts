@@ -1,9 +1,11 @@
+import type { AuthApi } from './auth-api.ts';
 import type {
   Alarm,
   AlarmType,
   DeleteRangeRequest,
   DeleteRangeResult,
   Event,
+  KeyValue,
   MemberInfo,
   PutRequest,
   PutResult,
@@ -17,7 +19,10 @@ import type {
  * EtcdApi, the one seam. A local member and a remote cluster implement it; the gateway and the gRPC server serve it.
  * Every call rejects with a `KvError` out of `contract/errors.ts` and nothing else.
  */
-export interface EtcdApi {
+export interface EtcdApi extends CoreApi, AuthApi, AdminApi {}
+
+/** Data, leases, watches, and what every member can say of itself and its cluster. */
+export interface CoreApi {
   range(request: RangeRequest, options?: CallOptions): Promise<WithHeader<RangeResult>>;
   put(request: PutRequest, options?: CallOptions): Promise<WithHeader<PutResult>>;
   deleteRange(request: DeleteRangeRequest, options?: CallOptions): Promise<WithHeader<DeleteRangeResult>>;
@@ -62,12 +67,60 @@ export interface EtcdApi {
   moveLeader(request: { readonly targetId: bigint }, options?: CallOptions): Promise<WithHeader<unknown>>;
 }
 
+/** Changes of the cluster itself, and upkeep. All of it takes root where authentication is on. */
+export interface AdminApi {
+  /** A new member, as voter or learner. Its id follows from its peer URLs, the cluster's token and the time. */
+  memberAdd(
+    request: { readonly peerUrls: readonly string[]; readonly isLearner?: boolean },
+    options?: CallOptions,
+  ): Promise<WithHeader<{ readonly member: MemberInfo; readonly members: readonly MemberInfo[] }>>;
+  memberRemove(request: { readonly id: bigint }, options?: CallOptions): Promise<WithHeader<MembersResult>>;
+  /** Replaces the peer URLs. */
+  memberUpdate(
+    request: { readonly id: bigint; readonly peerUrls: readonly string[] },
+    options?: CallOptions,
+  ): Promise<WithHeader<MembersResult>>;
+  /** A learner that has caught up becomes a voter. */
+  memberPromote(request: { readonly id: bigint }, options?: CallOptions): Promise<WithHeader<MembersResult>>;
+  /** Gives storage that is no longer used back. Of the answering member alone. */
+  defragment(options?: CallOptions): Promise<WithHeader<unknown>>;
+  /**
+   * A consistent copy of the whole store as etcd's file format, then its checksum. Of the answering member alone;
+   * the iterator may be abandoned with `return()`. Throws from `next()`.
+   */
+  snapshot(options?: CallOptions): AsyncIterable<SnapshotChunk>;
+  downgrade(
+    request: { readonly action: 'validate' | 'enable' | 'cancel' | number; readonly version: string },
+    options?: CallOptions,
+  ): Promise<WithHeader<{ readonly version: string }>>;
+}
+
+export type MembersResult = { readonly members: readonly MemberInfo[] };
+
+/** The last one holds the 32 bytes of SHA-256 over all the others, and `remainingBytes` 0. */
+export type SnapshotChunk = {
+  readonly blob: Uint8Array;
+  /** Bytes of the file that follow this chunk, the checksum not counted. */
+  readonly remainingBytes: number;
+  /** Of the storage format, such as `3.6.0`. */
+  readonly version: string;
+};
+
 export type CallOptions = {
   /** Milliseconds the caller is willing to wait; the member's own request timeout bounds it. */
   readonly timeoutMs?: number;
   readonly signal?: AbortSignal;
   /** Credential as it came with the request; checked where authentication is on. */
   readonly token?: string;
+  /** Common name of the verified client certificate: the user where no token came. Over gRPC alone, as in etcd. */
+  readonly certificateName?: string;
+  /**
+   * Metadata `hasleader`: refused with NO_LEADER when the member sees no leader; a watch is canceled with that text
+   * once there has been none for three election timeouts.
+   */
+  readonly requireLeader?: boolean;
+  /** The server's own housekeeping, never out of a request: no authentication, every right. */
+  readonly internal?: boolean;
 };
 
 /** etcd's response header. `revision` is absent only where etcd leaves it out (member list). */
@@ -167,6 +220,9 @@ export type StatusResult = {
   readonly errors: readonly string[];
   readonly isLearner: boolean;
   readonly dbSizeQuota: number;
+  /** Of the storage format, such as `3.6.0`; absent from servers that do not say. */
+  readonly storageVersion?: string;
+  readonly downgrade?: { readonly enabled: boolean; readonly targetVersion: string };
 };
 
 export type AlarmRequest = {
@@ -181,4 +237,46 @@ export type HashKvResult = {
   /** -1 when never compacted. */
   readonly compactRevision: number;
   readonly hashRevision: number;
+};
+
+/**
+ * etcd's lock and election services. On a local member they are recipes over `EtcdApi`; on a remote cluster its own
+ * services are called. Keys are ordinary keys: `name/<lease in hex>`, the queue is ordered by create revision.
+ */
+export interface ConcurrencyApi {
+  /** Resolves when the lock is held. `lease` 0n is one of 60 s that nobody keeps alive. Giving up leaves no key behind. */
+  lock(
+    request: { readonly name: Uint8Array; readonly lease: bigint },
+    options?: CallOptions,
+  ): Promise<WithHeader<{ readonly key: Uint8Array }>>;
+  unlock(request: { readonly key: Uint8Array }, options?: CallOptions): Promise<WithHeader<unknown>>;
+  campaign(
+    request: { readonly name: Uint8Array; readonly lease: bigint; readonly value: Uint8Array },
+    options?: CallOptions,
+  ): Promise<WithHeader<{ readonly leader: LeaderKey }>>;
+  proclaim(
+    request: { readonly leader: LeaderKey | undefined; readonly value: Uint8Array },
+    options?: CallOptions,
+  ): Promise<WithHeader<unknown>>;
+  leader(
+    request: { readonly name: Uint8Array },
+    options?: CallOptions,
+  ): Promise<WithHeader<{ readonly kv: KeyValue }>>;
+  /** The leader now, then each change of it or of its value; waits while there is none. Ends by the signal. */
+  observe(
+    request: { readonly name: Uint8Array },
+    options?: CallOptions,
+  ): AsyncIterable<WithHeader<{ readonly kv: KeyValue }>>;
+  resign(
+    request: { readonly leader: LeaderKey | undefined },
+    options?: CallOptions,
+  ): Promise<WithHeader<unknown>>;
+}
+
+export type LeaderKey = {
+  readonly name: Uint8Array;
+  readonly key: Uint8Array;
+  /** Create revision of the key. */
+  readonly rev: number;
+  readonly lease: bigint;
 };

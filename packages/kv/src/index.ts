@@ -1,6 +1,7 @@
 export type * from './api.ts';
 export type { ApplyResult } from './applier.ts';
 export { isReadOnlyTxn, isSerializableTxn } from './apply-guards.ts';
+export type * from './auth-api.ts';
 export { type Command, decodeCommand, encodeCommand, type RequestId } from './commands.ts';
 export { type Bounds, type Engine, type EngineReader, type Entry, TABLES, type Table } from './engine.ts';
 export type { EventsOptions } from './history.ts';

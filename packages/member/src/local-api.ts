@@ -1,26 +1,20 @@
 import { KvError } from '@muster/contract';
 import {
-  type Alarm,
-  type AlarmRequest,
-  type ApplyOutcome,
   type CallOptions,
   type Command,
   type CompactRequest,
   type DeleteRangeRequest,
   type DeleteRangeResult,
   type EtcdApi,
-  type HashKvResult,
   isReadOnlyTxn,
   isSerializableTxn,
   type LeaseGrantRequest,
   type LeaseGrantResult,
   type LeaseTimeToLiveResult,
-  type MemberInfo,
   type PutRequest,
   type PutResult,
   type RangeRequest,
   type RangeResult,
-  type StatusResult,
   type TxnRequest,
   type TxnResult,
   validateDeleteRange,
@@ -32,36 +26,40 @@ import {
   type WatchSink,
   type WithHeader,
 } from '@muster/kv';
-import { NONE } from '@muster/raft';
-import type { LeaderAnswer, LeaderCall } from './leader-calls.ts';
+import type { LeaderCall } from './leader-calls.ts';
+import { LocalAuth } from './local-auth.ts';
+import { LocalCalls } from './local-calls.ts';
+import { LocalCluster } from './local-cluster.ts';
+import { LocalMaintenance } from './local-maintenance.ts';
 import type { Member } from './member.ts';
-
-type Result<T extends ApplyResult['type']> = Extract<ApplyResult, { type: T }>;
-type ApplyResult = Extract<ApplyOutcome, { result: unknown }>['result'];
 
 /** `EtcdApi` over a member of this process: promises begin here. */
 export class LocalApi implements EtcdApi {
   readonly #member: Member;
-  readonly #version: string;
-  readonly #quotaBytes: number;
+  readonly #calls: LocalCalls;
+  readonly #cluster: LocalCluster;
+  readonly #maintenance: LocalMaintenance;
+  readonly #auth: LocalAuth;
 
   /** `version` is what Status reports; plain semver, because clients parse it. */
   constructor(member: Member, options: { readonly version: string; readonly quotaBytes: number }) {
     this.#member = member;
-    this.#version = options.version;
-    this.#quotaBytes = options.quotaBytes;
+    this.#calls = new LocalCalls(member);
+    this.#cluster = new LocalCluster(this.#calls);
+    this.#maintenance = new LocalMaintenance(this.#calls, options);
+    this.#auth = new LocalAuth();
   }
 
   async range(request: RangeRequest, options: CallOptions = {}): Promise<WithHeader<RangeResult>> {
     validateRange(request);
-    if (!request.serializable) await this.#barrier(options);
-    return this.#withHeader(this.#member.machine.range(request));
+    if (!request.serializable) await this.#calls.barrier(options);
+    return this.#calls.withHeader(this.#member.machine.range(request));
   }
 
   async put(request: PutRequest, options: CallOptions = {}): Promise<WithHeader<PutResult>> {
     validatePut(request);
-    const result = await this.#write({ type: 'put', put: request }, options, 'put');
-    return this.#withHeader(result.put);
+    const result = await this.#calls.write({ type: 'put', put: request }, options, 'put');
+    return this.#calls.withHeader(result.put);
   }
 
   async deleteRange(
@@ -69,30 +67,34 @@ export class LocalApi implements EtcdApi {
     options: CallOptions = {},
   ): Promise<WithHeader<DeleteRangeResult>> {
     validateDeleteRange(request);
-    const result = await this.#write({ type: 'deleteRange', deleteRange: request }, options, 'deleteRange');
-    return this.#withHeader(result.deleteRange);
+    const result = await this.#calls.write(
+      { type: 'deleteRange', deleteRange: request },
+      options,
+      'deleteRange',
+    );
+    return this.#calls.withHeader(result.deleteRange);
   }
 
   async txn(request: TxnRequest, options: CallOptions = {}): Promise<WithHeader<TxnResult>> {
     validateTxn(request, this.#member.limits.txnOpsMax);
     if (isReadOnlyTxn(request)) {
-      if (!isSerializableTxn(request)) await this.#barrier(options);
-      return this.#withHeader(this.#member.machine.readTxn(request));
+      if (!isSerializableTxn(request)) await this.#calls.barrier(options);
+      return this.#calls.withHeader(this.#member.machine.readTxn(request));
     }
-    const result = await this.#write({ type: 'txn', txn: request }, options, 'txn');
-    return this.#withHeader(result.txn);
+    const result = await this.#calls.write({ type: 'txn', txn: request }, options, 'txn');
+    return this.#calls.withHeader(result.txn);
   }
 
   async compact(request: CompactRequest, options: CallOptions = {}): Promise<WithHeader<unknown>> {
     const physical = request.physical ?? false;
-    await this.#write({ type: 'compact', revision: request.revision, physical }, options, 'compact');
+    await this.#calls.write({ type: 'compact', revision: request.revision, physical }, options, 'compact');
     if (physical) {
       await new Promise<void>((resolve) => this.#member.whenCompacted(resolve));
       await new Promise<void>((resolve, reject) =>
         this.#member.engine.flush((error) => (error ? reject(KvError.from(error)) : resolve())),
       );
     }
-    return this.#withHeader({});
+    return this.#calls.withHeader({});
   }
 
   async leaseGrant(
@@ -101,24 +103,24 @@ export class LocalApi implements EtcdApi {
   ): Promise<WithHeader<LeaseGrantResult>> {
     const id = request.id === 0n ? this.#newLeaseId() : request.id;
     const command: Command = { type: 'leaseGrant', id, ttlSeconds: request.ttlSeconds };
-    const result = await this.#write(command, options, 'leaseGrant');
-    return this.#withHeader({ id: result.id, ttlSeconds: result.ttlSeconds });
+    const result = await this.#calls.write(command, options, 'leaseGrant');
+    return this.#calls.withHeader({ id: result.id, ttlSeconds: result.ttlSeconds });
   }
 
   async leaseRevoke(
     request: { readonly id: bigint },
     options: CallOptions = {},
   ): Promise<WithHeader<unknown>> {
-    await this.#write({ type: 'leaseRevoke', id: request.id }, options, 'leaseRevoke');
-    return this.#withHeader({});
+    await this.#calls.write({ type: 'leaseRevoke', id: request.id }, options, 'leaseRevoke');
+    return this.#calls.withHeader({});
   }
 
   async leaseKeepAlive(
     request: { readonly id: bigint },
     options: CallOptions = {},
   ): Promise<WithHeader<{ readonly id: bigint; readonly ttlSeconds: number }>> {
-    const answer = await this.#callLeader({ type: 'keepAlive', id: request.id }, options, 'keepAlive');
-    return this.#withHeader({ id: request.id, ttlSeconds: answer.ttlSeconds });
+    const answer = await this.#calls.callLeader({ type: 'keepAlive', id: request.id }, options, 'keepAlive');
+    return this.#calls.withHeader({ id: request.id, ttlSeconds: answer.ttlSeconds });
   }
 
   async leaseTimeToLive(
@@ -126,13 +128,13 @@ export class LocalApi implements EtcdApi {
     options: CallOptions = {},
   ): Promise<WithHeader<LeaseTimeToLiveResult>> {
     const call: LeaderCall = { type: 'timeToLive', id: request.id, keys: request.keys ?? false };
-    const { ttlSeconds, grantedTtlSeconds, keys } = await this.#callLeader(call, options, 'timeToLive');
-    return this.#withHeader({ id: request.id, ttlSeconds, grantedTtlSeconds, keys });
+    const { ttlSeconds, grantedTtlSeconds, keys } = await this.#calls.callLeader(call, options, 'timeToLive');
+    return this.#calls.withHeader({ id: request.id, ttlSeconds, grantedTtlSeconds, keys });
   }
 
   async leaseLeases(options: CallOptions = {}): Promise<WithHeader<{ readonly leases: readonly bigint[] }>> {
-    await this.#barrier(options);
-    return this.#withHeader({ leases: this.#member.machine.leases.list().map((lease) => lease.id) });
+    await this.#calls.barrier(options);
+    return this.#calls.withHeader({ leases: this.#member.machine.leases.list().map((lease) => lease.id) });
   }
 
   watch(request: WatchRequest, sink: WatchSink, options: CallOptions = {}): WatchHandle {
@@ -141,151 +143,130 @@ export class LocalApi implements EtcdApi {
     return handle;
   }
 
-  async memberList(
-    request: { readonly linearizable?: boolean } = {},
-    options: CallOptions = {},
-  ): Promise<WithHeader<{ readonly members: readonly MemberInfo[] }>> {
-    if (request.linearizable) await this.#barrier(options);
-    // etcd leaves the revision out of this one header.
-    return { members: this.#member.machine.members(), header: this.#member.header(undefined) };
+  memberList(...args: Parameters<EtcdApi['memberList']>): ReturnType<EtcdApi['memberList']> {
+    return this.#cluster.memberList(...args);
   }
 
-  async status(): Promise<WithHeader<StatusResult>> {
-    const member = this.#member;
-    const raft = member.raftStatus();
-    const { total, inUse } = member.machine.size();
-    const alarms = member.machine.alarms();
-    const errors = alarms.map((a) => `memberID:${a.memberId} alarm:${a.alarm.toUpperCase()} `);
-    if (raft.leader === NONE) errors.push('etcdserver: no leader');
-    return this.#withHeader({
-      version: this.#version,
-      dbSize: total,
-      dbSizeInUse: inUse,
-      leader: raft.leader,
-      raftIndex: raft.commit,
-      raftTerm: raft.term,
-      raftAppliedIndex: member.applied,
-      errors,
-      isLearner: raft.confState.learners.includes(member.id),
-      dbSizeQuota: this.#quotaBytes,
-    });
+  memberAdd(...args: Parameters<EtcdApi['memberAdd']>): ReturnType<EtcdApi['memberAdd']> {
+    return this.#cluster.memberAdd(...args);
   }
 
-  async alarm(
-    request: AlarmRequest,
-    options: CallOptions = {},
-  ): Promise<WithHeader<{ readonly alarms: readonly Alarm[] }>> {
-    const { action, memberId, alarm } = request;
-    if (action === 'get') {
-      const all = this.#member.machine.alarms();
-      // The member in a listing is not looked at, as in etcd.
-      const alarms = all.filter((a) => alarm === 'none' || a.alarm === alarm);
-      return this.#withHeader({ alarms });
-    }
-    const result = await this.#write({ type: 'alarm', action, memberId, alarm }, options, 'alarm');
-    return this.#withHeader({ alarms: result.alarms });
+  memberRemove(...args: Parameters<EtcdApi['memberRemove']>): ReturnType<EtcdApi['memberRemove']> {
+    return this.#cluster.memberRemove(...args);
   }
 
-  async hash(): Promise<WithHeader<{ readonly hash: number }>> {
-    return this.#withHeader({ hash: this.#member.machine.storeHash() });
+  memberUpdate(...args: Parameters<EtcdApi['memberUpdate']>): ReturnType<EtcdApi['memberUpdate']> {
+    return this.#cluster.memberUpdate(...args);
   }
 
-  async hashKv(request: { readonly revision: number }): Promise<WithHeader<HashKvResult>> {
-    return this.#withHeader(this.#member.machine.hashKv(request.revision));
+  memberPromote(...args: Parameters<EtcdApi['memberPromote']>): ReturnType<EtcdApi['memberPromote']> {
+    return this.#cluster.memberPromote(...args);
   }
 
-  async moveLeader(
-    request: { readonly targetId: bigint },
-    options: CallOptions = {},
-  ): Promise<WithHeader<unknown>> {
-    const member = this.#member;
-    if (!member.isLeader) throw new KvError(member.soft.leader === NONE ? 'NO_LEADER' : 'NOT_LEADER');
-    if (!member.raftStatus().confState.voters.includes(request.targetId)) {
-      throw new KvError('BAD_LEADER_TRANSFEREE');
-    }
-    const timeoutMs = Math.min(options.timeoutMs ?? member.requestTimeoutMs, member.requestTimeoutMs);
-    const leads = await new Promise<boolean>((resolve) =>
-      member.transferLeadership(request.targetId, timeoutMs, resolve),
-    );
-    if (!leads) throw new KvError('TIMEOUT_LEADER_TRANSFER');
-    return this.#withHeader({});
+  status(...args: Parameters<EtcdApi['status']>): ReturnType<EtcdApi['status']> {
+    return this.#maintenance.status(...args);
   }
 
-  #withHeader<T extends object>(result: T): WithHeader<T> {
-    const revision = (result as { revision?: number }).revision ?? this.#member.machine.currentRevision;
-    return { ...result, header: this.#member.header(revision) };
+  alarm(...args: Parameters<EtcdApi['alarm']>): ReturnType<EtcdApi['alarm']> {
+    return this.#maintenance.alarm(...args);
   }
 
-  #barrier(options: CallOptions): Promise<void> {
-    return new Promise((resolve, reject) => {
-      const stop = onAbort(options.signal, reject);
-      this.#member.read(options.timeoutMs, (error) => {
-        stop();
-        if (error) reject(error);
-        else resolve();
-      });
-    });
+  hash(...args: Parameters<EtcdApi['hash']>): ReturnType<EtcdApi['hash']> {
+    return this.#maintenance.hash(...args);
   }
 
-  async #write<T extends ApplyResult['type']>(
-    command: Command,
-    options: CallOptions,
-    type: T,
-  ): Promise<Result<T>> {
-    if (!this.#member.machine.quotaAllows(command)) await this.#refuseForSpace(options);
-    return this.#replicate(command, options, type);
+  hashKv(...args: Parameters<EtcdApi['hashKv']>): ReturnType<EtcdApi['hashKv']> {
+    return this.#maintenance.hashKv(...args);
   }
 
-  /** etcd's rule: whoever meets the quota raises the alarm for itself, and the alarm stops writes everywhere. */
-  async #refuseForSpace(options: CallOptions): Promise<never> {
-    const memberId = this.#member.id;
-    const raised = this.#member.machine
-      .alarms()
-      .some((a) => a.memberId === memberId && a.alarm === 'nospace');
-    if (!raised) {
-      await this.#replicate(
-        { type: 'alarm', action: 'activate', memberId, alarm: 'nospace' },
-        options,
-        'alarm',
-      );
-    }
-    throw new KvError('NO_SPACE');
+  moveLeader(...args: Parameters<EtcdApi['moveLeader']>): ReturnType<EtcdApi['moveLeader']> {
+    return this.#maintenance.moveLeader(...args);
   }
 
-  #replicate<T extends ApplyResult['type']>(
-    command: Command,
-    options: CallOptions,
-    type: T,
-  ): Promise<Result<T>> {
-    return new Promise((resolve, reject) => {
-      const stop = onAbort(options.signal, reject);
-      this.#member.submit(command, options.timeoutMs, (outcome, error) => {
-        stop();
-        if (error) reject(error);
-        else if (!outcome) reject(new KvError('INTERNAL', { detail: 'a write ended without an outcome' }));
-        else if ('error' in outcome) reject(outcome.error);
-        else if (outcome.result.type !== type) {
-          reject(new KvError('INTERNAL', { detail: `${command.type} answered ${outcome.result.type}` }));
-        } else resolve(outcome.result as Result<T>);
-      });
-    });
+  defragment(...args: Parameters<EtcdApi['defragment']>): ReturnType<EtcdApi['defragment']> {
+    return this.#maintenance.defragment(...args);
   }
 
-  #callLeader<T extends 'keepAlive' | 'timeToLive'>(
-    call: LeaderCall,
-    options: CallOptions,
-    type: T,
-  ): Promise<Extract<LeaderAnswer, { type: T }>> {
-    return new Promise((resolve, reject) => {
-      const stop = onAbort(options.signal, reject);
-      this.#member.callLeader(call, options.timeoutMs, (answer, error) => {
-        stop();
-        if (error) reject(error);
-        else if (answer?.type !== type)
-          reject(new KvError('INTERNAL', { detail: `${type} answered ${answer?.type}` }));
-        else resolve(answer as Extract<LeaderAnswer, { type: T }>);
-      });
-    });
+  snapshot(...args: Parameters<EtcdApi['snapshot']>): ReturnType<EtcdApi['snapshot']> {
+    return this.#maintenance.snapshot(...args);
+  }
+
+  downgrade(...args: Parameters<EtcdApi['downgrade']>): ReturnType<EtcdApi['downgrade']> {
+    return this.#maintenance.downgrade(...args);
+  }
+
+  authEnable(...args: Parameters<EtcdApi['authEnable']>): ReturnType<EtcdApi['authEnable']> {
+    return this.#auth.authEnable(...args);
+  }
+
+  authDisable(...args: Parameters<EtcdApi['authDisable']>): ReturnType<EtcdApi['authDisable']> {
+    return this.#auth.authDisable(...args);
+  }
+
+  authStatus(...args: Parameters<EtcdApi['authStatus']>): ReturnType<EtcdApi['authStatus']> {
+    return this.#auth.authStatus(...args);
+  }
+
+  authenticate(...args: Parameters<EtcdApi['authenticate']>): ReturnType<EtcdApi['authenticate']> {
+    return this.#auth.authenticate(...args);
+  }
+
+  userAdd(...args: Parameters<EtcdApi['userAdd']>): ReturnType<EtcdApi['userAdd']> {
+    return this.#auth.userAdd(...args);
+  }
+
+  userGet(...args: Parameters<EtcdApi['userGet']>): ReturnType<EtcdApi['userGet']> {
+    return this.#auth.userGet(...args);
+  }
+
+  userList(...args: Parameters<EtcdApi['userList']>): ReturnType<EtcdApi['userList']> {
+    return this.#auth.userList(...args);
+  }
+
+  userDelete(...args: Parameters<EtcdApi['userDelete']>): ReturnType<EtcdApi['userDelete']> {
+    return this.#auth.userDelete(...args);
+  }
+
+  userChangePassword(
+    ...args: Parameters<EtcdApi['userChangePassword']>
+  ): ReturnType<EtcdApi['userChangePassword']> {
+    return this.#auth.userChangePassword(...args);
+  }
+
+  userGrantRole(...args: Parameters<EtcdApi['userGrantRole']>): ReturnType<EtcdApi['userGrantRole']> {
+    return this.#auth.userGrantRole(...args);
+  }
+
+  userRevokeRole(...args: Parameters<EtcdApi['userRevokeRole']>): ReturnType<EtcdApi['userRevokeRole']> {
+    return this.#auth.userRevokeRole(...args);
+  }
+
+  roleAdd(...args: Parameters<EtcdApi['roleAdd']>): ReturnType<EtcdApi['roleAdd']> {
+    return this.#auth.roleAdd(...args);
+  }
+
+  roleGet(...args: Parameters<EtcdApi['roleGet']>): ReturnType<EtcdApi['roleGet']> {
+    return this.#auth.roleGet(...args);
+  }
+
+  roleList(...args: Parameters<EtcdApi['roleList']>): ReturnType<EtcdApi['roleList']> {
+    return this.#auth.roleList(...args);
+  }
+
+  roleDelete(...args: Parameters<EtcdApi['roleDelete']>): ReturnType<EtcdApi['roleDelete']> {
+    return this.#auth.roleDelete(...args);
+  }
+
+  roleGrantPermission(
+    ...args: Parameters<EtcdApi['roleGrantPermission']>
+  ): ReturnType<EtcdApi['roleGrantPermission']> {
+    return this.#auth.roleGrantPermission(...args);
+  }
+
+  roleRevokePermission(
+    ...args: Parameters<EtcdApi['roleRevokePermission']>
+  ): ReturnType<EtcdApi['roleRevokePermission']> {
+    return this.#auth.roleRevokePermission(...args);
   }
 
   /** Positive and not in use here; a clash elsewhere is refused when it is applied. */
@@ -295,13 +276,4 @@ export class LocalApi implements EtcdApi {
       if (id !== 0n && !this.#member.machine.leases.get(id)) return id;
     }
   }
-}
-
-/** Rejects when the caller gives up; returns how to stop listening. */
-function onAbort(signal: AbortSignal | undefined, reject: (error: KvError) => void): () => void {
-  if (!signal) return () => {};
-  const abort = () => reject(new KvError('CANCELED'));
-  if (signal.aborted) abort();
-  else signal.addEventListener('abort', abort, { once: true });
-  return () => signal.removeEventListener('abort', abort);
 }

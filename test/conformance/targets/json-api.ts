@@ -6,9 +6,9 @@ import type {
   AlarmType,
   CallOptions,
   CompactRequest,
+  CoreApi,
   DeleteRangeRequest,
   DeleteRangeResult,
-  EtcdApi,
   HashKvResult,
   LeaseGrantRequest,
   LeaseGrantResult,
@@ -52,7 +52,7 @@ const CALL_TIMEOUT_MS = 20_000;
  * `EtcdApi` over the JSON gateway of any etcd v3 server. Watches go over chunked HTTP or over a WebSocket; over HTTP
  * there is no `requestProgress`, because etcd's HTTP/1.1 side reads the whole request before it answers.
  */
-export class JsonApi implements EtcdApi {
+export class JsonApi implements CoreApi {
   readonly #url: string;
   readonly #agent = new Agent({ connections: 64, pipelining: 1 });
   readonly #watchOver: 'http' | 'websocket';
