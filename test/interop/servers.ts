@@ -1,0 +1,106 @@
+/**
+ * What foreign clients are tried on: the real etcd first, because that shows the test itself to be right, then Muster.
+ * Plain, or over TLS with a certificate for every client.
+ */
+import assert from 'node:assert/strict';
+import { mkdtempSync, readFileSync, rmSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { type Certificates, makeCertificates } from '../support/certificates.ts';
+import { Child } from '../support/child.ts';
+import { debianProgram } from '../support/debian.ts';
+import { freePorts } from '../support/ports.ts';
+
+export const KINDS = ['etcd', 'muster'] as const;
+export type Kind = (typeof KINDS)[number];
+
+export type ClientTls = { readonly ca: Buffer; readonly cert: Buffer; readonly key: Buffer };
+
+export type Servers = {
+  /** `host:port` of each member. */
+  readonly addresses: readonly string[];
+  /** URLs of each member. */
+  readonly endpoints: readonly string[];
+  /** Where the servers ask for certificates. */
+  readonly tls: ClientTls | undefined;
+  readonly certificates: Certificates | undefined;
+  readonly children: readonly Child[];
+  stop(): Promise<void>;
+};
+
+/** etcd 3.4 says the second, newer ones and Muster the first. */
+const SERVING = /ready to serve client requests|serving (secure )?client (traffic|requests)/;
+const MUSTER_MAIN = new URL('../../apps/server/src/main.ts', import.meta.url).pathname;
+
+/** Whether servers of a kind can run here; loud when not. */
+export function canRun(kind: Kind): boolean {
+  return kind === 'muster' || debianProgram('etcd', 'etcd-server') !== undefined;
+}
+
+/** `size` members of one cluster, serving. */
+export async function startServers(
+  kind: Kind,
+  options: { readonly size?: number; readonly tls?: boolean; readonly flags?: readonly string[] } = {},
+): Promise<Servers> {
+  const { size = 1, tls = false, flags = [] } = options;
+  const dir = mkdtempSync(join(tmpdir(), `muster-interop-${kind}-`));
+  const ports = await freePorts(2 * size);
+  const certificates = tls ? await makeCertificates(join(dir, 'tls')) : undefined;
+  const scheme = tls ? 'https' : 'http';
+  const endpoints = ports.slice(0, size).map((port) => `${scheme}://127.0.0.1:${port}`);
+  const peers = ports.slice(size).map((port) => `http://127.0.0.1:${port}`);
+  const cluster = peers.map((url, i) => `m${i}=${url}`).join(',');
+  const children = endpoints.map((endpoint, i) => {
+    const args = [
+      `--name=m${i}`,
+      `--data-dir=${join(dir, `m${i}`)}`,
+      `--listen-client-urls=${endpoint}`,
+      `--advertise-client-urls=${endpoint}`,
+      `--listen-peer-urls=${peers[i]}`,
+      `--initial-advertise-peer-urls=${peers[i]}`,
+      `--initial-cluster=${cluster}`,
+      ...(certificates ? certificateFlags(certificates) : []),
+      ...flags,
+    ];
+    return kind === 'etcd'
+      ? new Child(debianProgram('etcd', 'etcd-server') as string, [
+          ...args,
+          '--logger=zap',
+          '--unsafe-no-fsync',
+        ])
+      : new Child(process.execPath, [MUSTER_MAIN, ...args]);
+  });
+  const stop = async () => {
+    await Promise.all(children.map((child) => child.stop('SIGKILL')));
+    rmSync(dir, { recursive: true, force: true });
+  };
+  try {
+    await Promise.all(
+      children.map((child) => child.ready(async () => assert.ok(SERVING.test(child.output)))),
+    );
+  } catch (error) {
+    await stop();
+    throw error;
+  }
+  return {
+    addresses: ports.slice(0, size).map((port) => `127.0.0.1:${port}`),
+    endpoints,
+    tls: certificates && {
+      ca: readFileSync(certificates.ca),
+      cert: readFileSync(certificates.client.cert),
+      key: readFileSync(certificates.client.key),
+    },
+    certificates,
+    children,
+    stop,
+  };
+}
+
+function certificateFlags({ ca, server }: Certificates): string[] {
+  return [
+    `--cert-file=${server.cert}`,
+    `--key-file=${server.key}`,
+    `--trusted-ca-file=${ca}`,
+    '--client-cert-auth',
+  ];
+}
