@@ -1,5 +1,5 @@
 import { spawnSync } from 'node:child_process';
-import { accessSync, constants } from 'node:fs';
+import { accessSync, constants, existsSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { delimiter, join } from 'node:path';
 
@@ -8,14 +8,23 @@ import { delimiter, join } from 'node:path';
  * after a loud line on stderr; in CI that is an error, because a check that silently does not run is none.
  */
 export function debianProgram(program: string, pkg: string): string | undefined {
-  const found = which(program);
+  return ensured(program, pkg, () => which(program));
+}
+
+/** The same for a file that is no program, by its absolute path. */
+export function debianFile(path: string, pkg: string): string | undefined {
+  return ensured(path, pkg, () => (existsSync(path) ? path : undefined));
+}
+
+function ensured(what: string, pkg: string, find: () => string | undefined): string | undefined {
+  const found = find();
   if (found !== undefined) return found;
   if (process.getuid?.() === 0) {
     install(pkg);
-    const installed = which(program);
+    const installed = find();
     if (installed !== undefined) return installed;
   }
-  const text = `${program} is missing: install Debian's package ${pkg} (apt-get install -y ${pkg})`;
+  const text = `${what} is missing: install Debian's package ${pkg} (apt-get install -y ${pkg})`;
   if (process.env.CI === 'true') throw new Error(text);
   console.error(`SKIPPED: ${text}`);
   return undefined;
