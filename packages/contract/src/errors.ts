@@ -137,6 +137,7 @@ export const ERRORS = {
   ELECTION_NO_LEADER: row('election: no leader', G.UNKNOWN, 404),
   ELECTION_NOT_LEADER: row('election: not leader', G.UNKNOWN, 409),
   ELECTION_LEADER_MISSING: row('"leader" field must be provided', G.UNKNOWN, 400),
+  SESSION_EXPIRED: row('mutex: session is expired', G.UNKNOWN, 410),
   // downgrade
   DOWNGRADE_BAD_FORMAT: row('etcdserver: wrong downgrade target version format', G.INVALID_ARGUMENT, 400),
   DOWNGRADE_BAD_VERSION: row('etcdserver: invalid downgrade target version', G.INVALID_ARGUMENT, 400),
@@ -221,6 +222,14 @@ export class KvError extends Error {
 const codeByText = new Map<string, ErrorCode>(
   (Object.keys(ERRORS) as ErrorCode[]).reverse().map((code) => [ERRORS[code].text, code]),
 );
+
+/**
+ * The code of an error out of the lock and election services: etcd answers UNKNOWN to everything but what the caller
+ * ended itself, because its services are clients of the store and pass texts on without codes.
+ */
+export function grpcCodeOfRecipe({ code, row: { grpc } }: KvError): GrpcCodeNumber {
+  return code === 'CANCELED' || code === 'DEADLINE' ? grpc : G.UNKNOWN;
+}
 
 /** grpc-gateway's HTTP status for a gRPC code (version 1 of the gateway, which etcd 3.4 and 3.5 use). */
 export function httpStatusOfGrpc(code: number): number {

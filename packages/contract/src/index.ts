@@ -5,6 +5,7 @@ export {
   type ErrorRow,
   GrpcCode,
   type GrpcCodeNumber,
+  grpcCodeOfRecipe,
   httpStatusOfGrpc,
   KvError,
   type KvErrorOptions,

@@ -7,6 +7,7 @@ export { type Bounds, type Engine, type EngineReader, type Entry, TABLES, type T
 export type { EventsOptions } from './history.ts';
 export { type Lease, type LeaseCheckpoint, type LeaseTable, MAX_LEASE_TTL_SECONDS } from './lease-table.ts';
 export { MemoryEngine, type MemoryEngineOptions } from './memory-engine.ts';
+export { createConcurrency } from './recipes/concurrency.ts';
 export { validateDeleteRange, validatePut, validateRange, validateTxn } from './request-validation.ts';
 export {
   type ApplyOutcome,
