@@ -26,6 +26,12 @@ export type Config = {
   readonly maxRequestBytes: number;
   readonly watchProgressMs: number;
   readonly autoCompaction: AutoCompaction;
+  /** `token` as the flag says it: `simple`, or `jwt,` and its options. */
+  readonly auth: {
+    readonly token: string;
+    readonly tokenTtlSeconds: number;
+    readonly bcryptCost: number;
+  };
   readonly cors: readonly string[];
   readonly allowedOrigins: readonly string[];
   readonly hostWhitelist: readonly string[];
@@ -88,6 +94,11 @@ export function configOf(line: CommandLine, warnings: string[] = []): Config {
     maxRequestBytes: values['max-request-bytes'],
     watchProgressMs: values['watch-progress-notify-interval'],
     autoCompaction: autoCompactionOf(values['auto-compaction-mode'], values['auto-compaction-retention']),
+    auth: {
+      token: values['auth-token'],
+      tokenTtlSeconds: values['auth-token-ttl'],
+      bcryptCost: bcryptCostOf(values['bcrypt-cost']),
+    },
     cors: values.cors,
     allowedOrigins: values['allowed-origins'],
     hostWhitelist: values['host-whitelist'],
@@ -193,6 +204,11 @@ function checkSizes({ values }: CommandLine, warnings: string[]): void {
       `--name must be a text without "=", "," and "/" (set to ${JSON.stringify(values.name)})`,
     );
   }
+}
+
+/** What is no cost of bcrypt's is taken as its default, as etcd does. */
+function bcryptCostOf(cost: number): number {
+  return cost >= 4 && cost <= 31 ? cost : 10;
 }
 
 function quotaOf(bytes: number, warnings: string[]): number {

@@ -80,6 +80,20 @@ export const FLAGS = {
     '4294967295',
     'Concurrent streams that each gRPC client may open.',
   ),
+  'auth-token': flag(
+    'Member',
+    parseText,
+    'simple',
+    'How credentials are kept between requests: simple, or jwt with its options (jwt,pub-key=...,priv-key=...,' +
+      'sign-method=RS256,ttl=10m).',
+  ),
+  'auth-token-ttl': flag(
+    'Member',
+    parsePositive,
+    '300',
+    'Seconds that a simple token lives after its last use.',
+  ),
+  'bcrypt-cost': flag('Member', parseUnsigned, '10', "Cost of a password's bcrypt hash: 4 to 31."),
   'watch-progress-notify-interval': flag(
     'Member',
     parsePositiveDuration,
@@ -261,9 +275,6 @@ export const NOT_YET: ReadonlySet<string> = new Set([
   'cipher-suites',
   'tls-min-version',
   'tls-max-version',
-  'auth-token',
-  'auth-token-ttl',
-  'bcrypt-cost',
   'discovery',
   'discovery-srv',
   'discovery-srv-name',
