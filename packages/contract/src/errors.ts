@@ -164,6 +164,7 @@ export const ERRORS = {
   ORIGIN_NOT_ALLOWED: row('origin not allowed', G.PERMISSION_DENIED, 403),
   INSTANCE_EXPIRED: row('instance expired', G.NOT_FOUND, 404),
   NO_INSTANCE: row('no instance', G.UNAVAILABLE, 503, true),
+  UNAVAILABLE: row('the cluster cannot be reached', G.UNAVAILABLE, 503, true),
   DISK_FULL: row(
     'etcdserver: the disk is full: writes are refused until space is free again',
     G.RESOURCE_EXHAUSTED,
@@ -184,25 +185,34 @@ export type KvErrorOptions = {
   readonly detail?: string;
   /** Extra members of the problem document, such as `compactRevision` or `current`. */
   readonly extra?: Readonly<Record<string, unknown>>;
+  /** What another server said in words that the table does not have: sent on as it came. */
+  readonly remote?: RemoteStatus;
   readonly cause?: unknown;
 };
 
-/** An expected failure out of the table. `message` is the table's exact text. */
+/** gRPC's code and the text of a status. */
+export type RemoteStatus = { readonly code: number; readonly text: string };
+
+/** An expected failure out of the table. `message` is the table's exact text, or the other server's own. */
 export class KvError extends Error {
   override readonly name = 'KvError';
   readonly code: ErrorCode;
   readonly detail: string | undefined;
   readonly extra: Readonly<Record<string, unknown>> | undefined;
+  readonly #row: ErrorRow;
 
   constructor(code: ErrorCode, options: KvErrorOptions = {}) {
-    super(ERRORS[code].text, options.cause === undefined ? undefined : { cause: options.cause });
+    const { remote, cause } = options;
+    super(remote?.text ?? ERRORS[code].text, cause === undefined ? undefined : { cause });
     this.code = code;
+    this.#row = remote === undefined ? ERRORS[code] : remoteRow(ERRORS[code], remote);
     this.detail = options.detail;
     this.extra = options.extra;
   }
 
+  /** The table's row, with another server's gRPC code and text where it had words of its own. */
   get row(): ErrorRow {
-    return ERRORS[this.code];
+    return this.#row;
   }
 
   /** Any thrown value as a `KvError`; what is not in the table becomes `INTERNAL` with its cause kept. */
@@ -217,6 +227,11 @@ export class KvError extends Error {
     const code = codeByText.get(text);
     return code === undefined ? undefined : new KvError(code);
   }
+}
+
+function remoteRow(row: ErrorRow, { code, text }: RemoteStatus): ErrorRow {
+  const known = code >= GrpcCode.CANCELLED && code <= GrpcCode.UNAUTHENTICATED;
+  return { ...row, text, grpc: known ? (code as GrpcCodeNumber) : GrpcCode.UNKNOWN };
 }
 
 const codeByText = new Map<string, ErrorCode>(
