@@ -4,7 +4,7 @@ import type { Message, Ready } from '@muster/raft';
 import { Persister } from './persister.ts';
 import { type Wal, WalError } from './ports.ts';
 
-const NO_ENTRIES = { entries: [], messages: [], committedEntries: [], readStates: [] };
+const NO_ENTRIES = { entries: [], messages: [], committedEntries: [], readStates: [], refusedProposals: [] };
 const ready = (number: number, mustPersist: boolean): Ready => ({
   number,
   ...NO_ENTRIES,

@@ -23,10 +23,11 @@ export {
   type MessageType,
   NONE,
   type NodeId,
+  type ProposalRefusal,
   type SnapshotMeta,
 } from './messages.ts';
 export type { ProgressState } from './progress.ts';
 export { type ConfChangeResult, type ProposeResult, RaftNode } from './raft-node.ts';
-export type { ReadState, Ready, Role, SoftState } from './ready.ts';
+export type { ReadState, Ready, RefusedProposal, Role, SoftState } from './ready.ts';
 export type { PeerStatus, RaftStatus } from './status.ts';
 export type { TransferResult } from './transfer.ts';

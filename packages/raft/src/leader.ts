@@ -2,7 +2,7 @@
 import { nextProbe, sendSnapshot } from './append.ts';
 import { decodeConfChange } from './conf-change-codec.ts';
 import { nextConfState } from './membership.ts';
-import { type Entry, entryBytes, type Message, NONE, type NodeId } from './messages.ts';
+import { type Entry, entryBytes, type Message, NONE, type NodeId, type ProposalRefusal } from './messages.ts';
 import type { Progress } from './progress.ts';
 import { jointValue } from './quorum.ts';
 import type { ReadRequest } from './read-only.ts';
@@ -12,7 +12,7 @@ import { abortTransfer, continueTransfer, receiveTransferRequest } from './trans
 type AppendResponse = Message & { readonly type: 'appendResponse' };
 type HeartbeatResponse = Message & { readonly type: 'heartbeatResponse' };
 export type ProposedEntry = { readonly type: Entry['type']; readonly data: Uint8Array };
-export type Refusal = 'transferring' | 'overloaded' | 'notMember' | 'confChangePending' | 'invalidConfChange';
+export type Refusal = Exclude<ProposalRefusal, 'noLeader'>;
 
 const NO_DATA = new Uint8Array(0);
 
@@ -27,7 +27,8 @@ export function startLeading(s: RaftState): void {
 
 export function stepLeader(s: RaftState, m: Message): void {
   if (m.type === 'propose') {
-    propose(s, m.entries);
+    const reason = propose(s, m.entries);
+    if (reason) refuseProposal(s, m, reason);
     return;
   }
   const pr = s.progress.get(m.from);
@@ -85,6 +86,16 @@ function broadcastHeartbeat(s: RaftState): void {
       context: s.reads.openRound,
     });
   }
+}
+
+/** Tells the proposer at once, so that it need not wait for its deadline. */
+export function refuseProposal(
+  s: RaftState,
+  m: Message & { readonly type: 'propose' },
+  reason: ProposalRefusal,
+): void {
+  if (m.context === 0) return;
+  s.send({ type: 'proposeRefused', from: s.id, to: m.from, term: s.term, context: m.context, reason });
 }
 
 /** All or nothing. Returns why not. */

@@ -73,13 +73,25 @@ export type Message =
   /** A follower asks the leader for a read index; `context` is the follower's own number. */
   | (Base & { readonly type: 'readIndex'; readonly context: number })
   | (Base & { readonly type: 'readIndexResponse'; readonly context: number; readonly index: number })
-  /** Proposals on their way to the leader. */
+  /** Proposals on their way to the leader. `context` > 0 is the proposer's name for them: it hears of a refusal. */
   | (Base & {
       readonly type: 'propose';
+      readonly context: number;
       readonly entries: readonly { readonly type: Entry['type']; readonly data: Uint8Array }[];
     })
+  /** What `context` stood for is not in the log and never will be by that message. */
+  | (Base & { readonly type: 'proposeRefused'; readonly context: number; readonly reason: ProposalRefusal })
   /** A follower asks the leader to hand leadership over to it, or to `target`. */
   | (Base & { readonly type: 'transferLeader'; readonly target: NodeId });
+
+/** Why a proposal was not taken. */
+export type ProposalRefusal =
+  | 'noLeader'
+  | 'transferring'
+  | 'overloaded'
+  | 'notMember'
+  | 'confChangePending'
+  | 'invalidConfChange';
 
 export type MessageType = Message['type'];
 

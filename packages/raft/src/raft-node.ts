@@ -80,18 +80,22 @@ export class RaftNode {
 
   /**
    * Proposes entries, all or none, in order. A follower sends them to the leader as one message,
-   * which counts in this term alone: when an entry of a later term is applied first, they are lost for good.
+   * which counts in this term alone: when an entry of a later term is applied first, they are lost for good. When the
+   * leader does not take them, a later Ready says so by `context`, unless that is 0.
    */
-  propose(datas: readonly Uint8Array[]): ProposeResult {
-    return this.#propose(datas.map((data) => ({ type: 'normal', data }))) as ProposeResult;
+  propose(datas: readonly Uint8Array[], context = 0): ProposeResult {
+    return this.#propose(
+      datas.map((data) => ({ type: 'normal', data })),
+      context,
+    ) as ProposeResult;
   }
 
-  /** Proposes a membership change. Only a leader can say that it does not fit; a forwarded one is then dropped. */
-  proposeConfChange(change: ConfChange): ConfChangeResult {
-    return this.#propose([{ type: 'config', data: encodeConfChange(change) }]);
+  /** Proposes a membership change. Only a leader can say that it does not fit; of a forwarded one see `propose`. */
+  proposeConfChange(change: ConfChange, context = 0): ConfChangeResult {
+    return this.#propose([{ type: 'config', data: encodeConfChange(change) }], context);
   }
 
-  #propose(entries: readonly ProposedEntry[]): ConfChangeResult {
+  #propose(entries: readonly ProposedEntry[], context: number): ConfChangeResult {
     const s = this.#s;
     if (!isMember(s.conf, s.id)) return { accepted: false, reason: 'notMember' };
     if (s.role === 'leader') {
@@ -99,7 +103,7 @@ export class RaftNode {
       return reason === undefined ? ACCEPTED : { accepted: false, reason };
     }
     if (s.leader === NONE) return { accepted: false, reason: 'noLeader' };
-    s.send({ type: 'propose', from: s.id, to: s.leader, term: s.term, entries });
+    s.send({ type: 'propose', from: s.id, to: s.leader, term: s.term, context, entries });
     return ACCEPTED;
   }
 

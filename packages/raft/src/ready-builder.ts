@@ -26,6 +26,7 @@ export class ReadyBuilder {
       s.messages.length > 0 ||
       s.messagesAfterPersist.length > 0 ||
       s.readStates.length > 0 ||
+      s.refusedProposals.length > 0 ||
       s.log.hasUnhanded ||
       s.log.hasCommittedToHandOut ||
       this.#hardStateChanged ||
@@ -58,10 +59,12 @@ export class ReadyBuilder {
       messagesAfterPersist: s.messagesAfterPersist,
       committedEntries: committed.entries,
       readStates: s.readStates,
+      refusedProposals: s.refusedProposals,
     };
     s.messages = [];
     s.messagesAfterPersist = [];
     s.readStates = [];
+    s.refusedProposals = [];
     return ready;
   }
 

@@ -1,7 +1,10 @@
-import type { Entry, HardState, Message, NodeId, SnapshotMeta } from './messages.ts';
+import type { Entry, HardState, Message, NodeId, ProposalRefusal, SnapshotMeta } from './messages.ts';
 
 /** The answer to `readIndex(context)`: once the caller has applied `index`, a local read is linearizable. */
 export type ReadState = { readonly context: number; readonly index: number };
+
+/** Whom a proposal of that `context` was forwarded to did not take it: it may be proposed again. */
+export type RefusedProposal = { readonly context: number; readonly reason: ProposalRefusal };
 
 export type Role = 'follower' | 'preCandidate' | 'candidate' | 'leader';
 export type SoftState = { readonly role: Role; readonly leader: NodeId; readonly term: number };
@@ -29,4 +32,5 @@ export type Ready = {
   /** Committed and durable *here*, so may be applied now, in order. */
   readonly committedEntries: readonly Entry[];
   readonly readStates: readonly ReadState[];
+  readonly refusedProposals: readonly RefusedProposal[];
 };

@@ -7,7 +7,7 @@ import { isVoter, memberIds } from './membership.ts';
 import { type ConfState, type HardState, type Message, NONE, type NodeId } from './messages.ts';
 import { Progress } from './progress.ts';
 import { ReadOnly } from './read-only.ts';
-import type { ReadState, Role } from './ready.ts';
+import type { ReadState, RefusedProposal, Role } from './ready.ts';
 
 /** A pre-vote request that came while the leader seemed alive. */
 type DeferredPreVote = { readonly message: Message & { readonly type: 'preVote' }; ticksLeft: number };
@@ -60,6 +60,7 @@ export class RaftState {
   messages: Message[] = [];
   messagesAfterPersist: Message[] = [];
   readStates: ReadState[] = [];
+  refusedProposals: RefusedProposal[] = [];
 
   constructor(config: ResolvedConfig) {
     this.id = config.id;

@@ -2,7 +2,7 @@
 import { assertNever } from '@muster/base';
 import { campaign, stepCandidate } from './candidate.ts';
 import { hurryAfterLeader, stepFollower } from './follower.ts';
-import { stepLeader, tickLeader } from './leader.ts';
+import { refuseProposal, stepLeader, tickLeader } from './leader.ts';
 import { type Message, NONE, type NodeId } from './messages.ts';
 import { maybeLeaveJoint } from './reconfigure.ts';
 import type { RaftState } from './state.ts';
@@ -15,12 +15,14 @@ export function step(s: RaftState, m: Message): void {
     // Carries no claim about leadership; an older term only says that the asker has yet to hear of this one. A
     // proposal counts in the term it names alone: once an entry of a later term is applied, its sender knows that
     // it is lost and may propose it again without being applied twice.
-    if (m.type === 'propose' ? m.term === s.term : m.term <= s.term) dispatch(s, m);
+    if (m.type === 'propose' && m.term === s.term && s.role !== 'leader') refuseProposal(s, m, 'noLeader');
+    else if (m.type === 'propose' ? m.term === s.term : m.term <= s.term) dispatch(s, m);
     return;
   }
   if (m.term > s.term && !meetLaterTerm(s, m)) return;
   if (m.term < s.term && !meetEarlierTerm(s, m)) return;
   if (m.type === 'vote' || m.type === 'preVote') receiveVote(s, m);
+  else if (m.type === 'proposeRefused') s.refusedProposals.push({ context: m.context, reason: m.reason });
   else dispatch(s, m);
 }
 

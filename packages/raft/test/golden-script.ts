@@ -215,6 +215,8 @@ function messageText(m: Message): string {
       return `${head} context ${m.context} index ${m.index}`;
     case 'propose':
       return `${head} ${m.entries.map((e) => JSON.stringify(text.decode(e.data))).join(' ')}`;
+    case 'proposeRefused':
+      return `${head} ${m.reason}`;
     case 'transferLeader':
       return `${head} to ${m.target}`;
     default:

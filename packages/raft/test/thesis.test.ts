@@ -272,10 +272,30 @@ describe('section 6.2: routing, and leaders that are cut off', () => {
   test('a forwarded proposal counts only in the term that it names, so that its sender may know it lost', () => {
     const one = new Lone({ hardState: { term: 2, vote: 0n, commit: 0 } }).lead();
     const entries = [{ type: 'normal' as const, data: bytes('x') }];
-    for (const term of [2, 4]) one.step({ type: 'propose', term, from: 3n, entries });
+    for (const term of [2, 4]) one.step({ type: 'propose', term, from: 3n, context: 0, entries });
     assert.equal(one.run().node.status().lastIndex, 1);
-    one.step({ type: 'propose', term: 3, from: 3n, entries });
+    one.step({ type: 'propose', term: 3, from: 3n, context: 0, entries });
     assert.equal(one.run().node.status().lastIndex, 2);
+  });
+
+  test('whoever does not take a forwarded proposal says so at once, and the proposer hears of it by its number', () => {
+    const one = new Lone({ config: { maxUncommittedBytes: 100 } }).lead();
+    const entries = [{ type: 'normal' as const, data: new Uint8Array(500) }];
+    for (const context of [7, 8, 0]) one.step({ type: 'propose', term: 1, from: 3n, context, entries });
+    const refused = one.drain('proposeRefused');
+    assert.deepEqual(
+      refused.map((m) => [m.to, m.context, m.reason]),
+      [[3n, 8, 'overloaded']],
+    );
+    const follower = new Lone();
+    follower.step({ type: 'heartbeat', term: 1 });
+    follower.step({ type: 'propose', term: 1, from: 3n, context: 9, entries });
+    assert.deepEqual(
+      follower.drain('proposeRefused').map((m) => [m.to, m.context, m.reason]),
+      [[3n, 9, 'noLeader']],
+    );
+    follower.step({ type: 'proposeRefused', term: 1, context: 4, reason: 'transferring' });
+    assert.deepEqual(follower.node.takeReady().refusedProposals, [{ context: 4, reason: 'transferring' }]);
   });
 });
 

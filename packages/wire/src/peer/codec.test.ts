@@ -60,8 +60,15 @@ const raft: fc.Arbitrary<Message> = fc.oneof(
   of('timeoutNow', {}),
   of('readIndex', { context: number }),
   of('readIndexResponse', { context: number, index: number }),
-  of('propose', { entries: fc.array(fc.record({ type: kind, data: bytes }), { maxLength: 20 }) }),
+  of('propose', {
+    context: number,
+    entries: fc.array(fc.record({ type: kind, data: bytes }), { maxLength: 20 }),
+  }),
   of('transferLeader', { target: id }),
+  of('proposeRefused', {
+    context: number,
+    reason: fc.constantFrom('noLeader', 'transferring', 'overloaded', 'notMember', 'confChangePending'),
+  }),
 );
 
 const anyMessage: fc.Arbitrary<PeerMessage> = fc.oneof(
@@ -150,7 +157,14 @@ describe('peer codec', () => {
     const data = new Uint8Array(1000).fill(7);
     const wire = encoded({
       type: 'raft',
-      message: { type: 'propose', from: 1n, to: 2n, term: 1, entries: [{ type: 'normal', data }] },
+      message: {
+        type: 'propose',
+        from: 1n,
+        to: 2n,
+        term: 1,
+        context: 0,
+        entries: [{ type: 'normal', data }],
+      },
     });
     const back = decodePeerMessage(wire);
     assert.ok(back.type === 'raft' && back.message.type === 'propose');

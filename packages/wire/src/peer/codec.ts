@@ -4,7 +4,7 @@
  */
 import { assert, assertNever } from '@muster/base';
 import type { PeerMessage } from '@muster/member';
-import type { ConfState, Entry, Message, MessageType, SnapshotMeta } from '@muster/raft';
+import type { ConfState, Entry, Message, MessageType, ProposalRefusal, SnapshotMeta } from '@muster/raft';
 import { ByteReader, type ByteWriter, MalformedFrame } from './bytes.ts';
 import { PEER_LIMITS } from './limits.ts';
 
@@ -27,11 +27,21 @@ const CODES = [
   'readIndexResponse',
   'propose',
   'transferLeader',
+  'proposeRefused',
 ] as const satisfies readonly MessageType[];
 
 const CODE_OF: Readonly<Record<MessageType, number>> = Object.fromEntries(
   CODES.map((type, code) => [type, code]),
 ) as Record<MessageType, number>;
+
+const REFUSALS = [
+  'noLeader',
+  'transferring',
+  'overloaded',
+  'notMember',
+  'confChangePending',
+  'invalidConfChange',
+] as const satisfies readonly ProposalRefusal[];
 
 const KIND_RAFT = 0;
 const KIND_REQUEST = 1;
@@ -142,11 +152,16 @@ export function encodeRaftMessage(writer: ByteWriter, message: Message): void {
       writer.varint(message.index);
       return;
     case 'propose':
+      writer.varint(message.context);
       writer.varint(message.entries.length);
       for (const entry of message.entries) encodeData(writer, entry);
       return;
     case 'transferLeader':
       writer.u64(message.target);
+      return;
+    case 'proposeRefused':
+      writer.varint(message.context);
+      writer.u8(REFUSALS.indexOf(message.reason));
       return;
     default:
       assertNever(message, 'raft message');
@@ -200,6 +215,8 @@ export function decodeRaftMessage(reader: ByteReader): Message {
       return decodePropose(reader, base);
     case 'transferLeader':
       return { type, ...base, target: reader.u64() };
+    case 'proposeRefused':
+      return { type, ...base, context: reader.varint(), reason: refusalOf(reader.u8()) };
     default:
       return assertNever(type, 'raft message');
   }
@@ -237,6 +254,7 @@ function decodeAppend(reader: ByteReader, base: Addressed): Message {
 }
 
 function decodePropose(reader: ByteReader, base: Addressed): Message {
+  const context = reader.varint();
   const count = countOf(reader, 1);
   const entries: Pick<Entry, 'type' | 'data'>[] = [];
   for (let i = 0; i < count; i++) {
@@ -244,7 +262,13 @@ function decodePropose(reader: ByteReader, base: Addressed): Message {
     const type = tagged % 2 === 1 ? 'config' : 'normal';
     entries.push({ type, data: reader.raw(Math.floor(tagged / 2)) });
   }
-  return { type: 'propose', ...base, entries };
+  return { type: 'propose', ...base, context, entries };
+}
+
+function refusalOf(code: number): ProposalRefusal {
+  const reason = REFUSALS[code];
+  if (reason === undefined) throw new MalformedFrame(`unknown reason of a refused proposal: ${code}`);
+  return reason;
 }
 
 /** The lowest bit of the length says `config`. */
