@@ -26,6 +26,12 @@ export class IntervalSet {
     for (const [start, end] of other.intervals) this.add(start, end);
   }
 
+  /** Whether every key of a non-empty interval is covered. */
+  covers(start: string, end: string): boolean {
+    const from = this.#starts[firstAtLeast(this.#ends, end)];
+    return from !== undefined && from <= start;
+  }
+
   has(key: string): boolean {
     const at = firstAtLeast(this.#ends, `${key}\0`);
     const start = this.#starts[at];
