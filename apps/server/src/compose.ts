@@ -10,6 +10,7 @@ import {
   type GatewayLimits,
   gatewayLimits,
 } from '@muster/gateway';
+import { createConcurrency } from '@muster/kv';
 import { LocalApi, Member, RAFT_META_KEY } from '@muster/member';
 import { idText, TcpPeerTransport } from '@muster/wire';
 import { AutoCompactor } from './auto-compactor.ts';
@@ -241,6 +242,7 @@ async function openGateway(
   });
   return createGateway({
     api,
+    concurrency: createConcurrency(api),
     clock,
     prng,
     limits,

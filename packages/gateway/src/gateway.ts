@@ -3,7 +3,7 @@ import type { IncomingMessage, ServerResponse } from 'node:http';
 import type { Duplex } from 'node:stream';
 import { getRequestListener } from '@hono/node-server';
 import type { Clock, Prng } from '@muster/base';
-import type { EtcdApi } from '@muster/kv';
+import type { ConcurrencyApi, EtcdApi } from '@muster/kv';
 import { Hono } from 'hono';
 import { EtcdJson } from './etcd-json/etcd-json.ts';
 import { fetchEtcd } from './etcd-json/fetch-door.ts';
@@ -11,6 +11,7 @@ import { NodeDoor } from './etcd-json/node-door.ts';
 import { isEtcdPath } from './etcd-json/resolve.ts';
 import type { GatewayLimits } from './limits.ts';
 import { BodyDeadline } from './middleware/body-deadline.ts';
+import { type CommonNameCheck, commonNameCheck } from './middleware/common-name.ts';
 import { etcdCors, type RawHeaders, restCors } from './middleware/cors.ts';
 import { type HostCheck, hostWhitelist } from './middleware/host-whitelist.ts';
 import { requestId } from './middleware/request-id.ts';
@@ -36,6 +37,10 @@ export type StaticFile = {
 
 export type GatewayOptions = {
   readonly api: EtcdApi;
+  /** Locks and elections. */
+  readonly concurrency: ConcurrencyApi;
+  /** Whether users have to say who they are now. Default: never. */
+  readonly authEnabled?: () => boolean;
   readonly clock: Clock;
   readonly prng: Prng;
   readonly limits: GatewayLimits;
@@ -80,25 +85,29 @@ export function createGateway(options: GatewayOptions): Gateway {
   const { api, limits, log, v1 } = options;
   const json = new EtcdJson({
     api,
+    concurrency: options.concurrency,
+    clock: options.clock,
     limits,
     storageVersion: options.version().storage,
     onInternalError: (error) => log.error({ err: error }, 'a call under /v3 failed with an internal error'),
   });
   const checkHost = hostWhitelist(options.hostWhitelist ?? []);
   const cors = etcdCors(options.cors ?? ['*']);
+  const checkName = commonNameCheck(options.authEnabled ?? (() => false));
   const app = composeApp(options, json, cors, checkHost);
   const sockets = new SocketServer({
     clock: options.clock,
     json,
     limits,
     checkHost,
+    checkName,
     allowedOrigins: options.allowedOrigins ?? [],
     routes: v1.sockets,
     log,
   });
   return {
     app,
-    listener: makeListener(options, json, app, cors, checkHost),
+    listener: makeListener(options, json, app, cors, checkHost, checkName),
     upgrade: (req, socket, head) => sockets.upgrade(req, socket, head),
     serverOptions: {
       maxHeaderSize: limits.headerBytes,
@@ -181,12 +190,21 @@ function misdirected(refusal: string): Response {
   return new Response(refusal, { status: 421, headers: { 'Content-Type': 'text/plain; charset=utf-8' } });
 }
 
+function refuse(res: ServerResponse, text: string): void {
+  res.writeHead(400, {
+    'Content-Type': 'text/plain; charset=utf-8',
+    'Content-Length': Buffer.byteLength(text),
+  });
+  res.end(text);
+}
+
 function makeListener(
   options: GatewayOptions,
   json: EtcdJson,
   app: Hono,
   cors: Cors,
   checkHost: HostCheck,
+  checkName: CommonNameCheck,
 ): Gateway['listener'] {
   const { clock, limits } = options;
   const bodyDeadline = new BodyDeadline(clock, limits.requestTimeoutMs);
@@ -195,7 +213,11 @@ function makeListener(
   return function listener(req, res) {
     if (isEtcdPath(req.url as string) && req.method !== 'OPTIONS') {
       const refusal = checkHost(req.headers.host);
-      if (refusal === undefined) return door.handle(req, res, cors(req.headers.origin));
+      if (refusal === undefined) {
+        const ignored = checkName(req.socket);
+        if (ignored !== undefined) return refuse(res, ignored);
+        return door.handle(req, res, cors(req.headers.origin));
+      }
     }
     bodyDeadline.add(req);
     req.once('close', () => bodyDeadline.settle(req));

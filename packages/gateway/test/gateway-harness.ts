@@ -2,7 +2,7 @@
 import { createServer, request as httpRequest, type IncomingHttpHeaders, type Server } from 'node:http';
 import { type AddressInfo, connect, type Socket } from 'node:net';
 import { Prng } from '@muster/base';
-import type { EtcdApi } from '@muster/kv';
+import { createConcurrency, type EtcdApi } from '@muster/kv';
 import { RealClock } from '../../../test/support/real-clock.ts';
 import { createGateway, type Gateway, type GatewayOptions } from '../src/gateway.ts';
 import { gatewayLimits } from '../src/limits.ts';
@@ -36,6 +36,7 @@ export function testGateway(options: Partial<GatewayOptions> = {}): {
   const log = { debug() {}, info() {}, warn() {}, error: (fields: object) => errors.push(fields) };
   const gateway = createGateway({
     api,
+    concurrency: createConcurrency(api),
     clock,
     prng,
     limits,

@@ -1,14 +1,18 @@
+import type { Clock } from '@muster/base';
 import { GrpcCode } from '@muster/contract';
 import type { CallOptions } from '@muster/kv';
+import { BlockedCalls } from './blocked-calls.ts';
 import { parseFirst } from './json-value.ts';
-import { etcdRoutes, type Route, type RouteDeps, type StreamRoute, type UnaryRoute } from './routes.ts';
-import { errorBody, invalidArgument, StatusError } from './status-error.ts';
+import { etcdRoutes, type Route, type RouteDeps, type StreamRoute } from './routes.ts';
+import { errorBody, invalidArgument, StatusError, transportClosing } from './status-error.ts';
 import { StreamCall, type StreamOutput } from './stream.ts';
+import type { UnaryRoute } from './unary.ts';
 
 /** An answer that is complete: its HTTP status and its JSON. */
 export type Reply = { readonly status: number; readonly body: string };
 
 type EtcdJsonDeps = RouteDeps & {
+  readonly clock: Clock;
   /** Told of failures that are the server's own fault. */
   readonly onInternalError: (error: unknown) => void;
 };
@@ -21,11 +25,13 @@ export class EtcdJson {
   readonly #deps: EtcdJsonDeps;
   readonly #routes: ReadonlyMap<string, Route>;
   readonly #streams = new Set<StreamCall>();
+  readonly #blocked: BlockedCalls;
   #draining = false;
 
   constructor(deps: EtcdJsonDeps) {
     this.#deps = deps;
     this.#routes = etcdRoutes(deps);
+    this.#blocked = new BlockedCalls(deps.clock, deps.limits.streams);
   }
 
   /** By the exact path, without its query. */
@@ -38,10 +44,17 @@ export class EtcdJson {
     return this.#deps.limits.bodyBytes;
   }
 
-  /** Answers one unary call. Never rejects. `body` is the first JSON value and whatever follows it. */
+  /**
+   * Answers one unary call. Never rejects. `body` is the first JSON value and whatever follows it. A route that `blocks`
+   * wants a signal in its options that fires when the client is gone.
+   */
   async unary(route: UnaryRoute, body: string, options: CallOptions): Promise<Reply> {
     try {
-      return { status: 200, body: await route.call(parseFirst(body), options) };
+      const value = parseFirst(body);
+      const call = route.blocks
+        ? this.#blocked.run(options, (bounded) => route.call(value, bounded))
+        : route.call(value, options);
+      return { status: 200, body: await call };
     } catch (thrown) {
       return this.failure(thrown);
     }
@@ -70,27 +83,27 @@ export class EtcdJson {
     return call;
   }
 
-  /** Ends every stream in the way etcd's clients know; later ones are refused, unary calls go on. */
+  /** Ends every stream and every waiting call in the way etcd's clients know; later ones are refused, unary calls go on. */
   drain(): void {
     this.#draining = true;
+    this.#blocked.drain();
     for (const call of [...this.#streams]) call.abort(transportClosing());
   }
 }
 
-function transportClosing(): StatusError {
-  return new StatusError(GrpcCode.UNAVAILABLE, 'transport is closing');
-}
-
 const NO_OPTIONS: CallOptions = {};
 
-/** Credential and deadline of a request. Throws code 3 for a timeout that cannot be read. */
+/** Credential, deadline and what else of gRPC's metadata counts. Throws code 3 for a timeout that cannot be read. */
 export function callOptions(header: RequestHeaders): CallOptions {
   const timeout = header('grpc-timeout');
-  const token = header('grpc-metadata-token') ?? header('authorization');
-  if (timeout === undefined && token === undefined) return NO_OPTIONS;
+  const token =
+    header('grpc-metadata-token') ?? header('grpc-metadata-authorization') ?? header('authorization');
+  const hasLeader = header('grpc-metadata-hasleader');
+  if (timeout === undefined && token === undefined && hasLeader === undefined) return NO_OPTIONS;
   return {
     ...(timeout === undefined ? {} : { timeoutMs: timeoutMs(timeout) }),
     ...(token === undefined ? {} : { token: withoutScheme(token) }),
+    ...(hasLeader === 'true' ? { requireLeader: true } : {}),
   };
 }
 

@@ -2,9 +2,10 @@
 import type { RawHeaders } from '../middleware/cors.ts';
 import { callOptions, type EtcdJson } from './etcd-json.ts';
 import { resolveEtcd } from './resolve.ts';
-import type { StreamRoute, UnaryRoute } from './routes.ts';
+import type { StreamRoute } from './routes.ts';
 import { errorBody, StatusError, streamErrorBody } from './status-error.ts';
 import type { StreamCall, StreamOutput } from './stream.ts';
+import type { UnaryRoute } from './unary.ts';
 
 const JSON_HEADERS = { 'Content-Type': 'application/json' };
 const GRPC_HEADERS = { ...JSON_HEADERS, 'Grpc-Metadata-Content-Type': 'application/grpc' };
@@ -32,7 +33,11 @@ async function unary(json: EtcdJson, request: Request, route: UnaryRoute): Promi
     const body = await readBody(request, json.bodyBytes);
     if (body instanceof StatusError) return jsonResponse(413, errorBody(body));
     const options = callOptions((name) => request.headers.get(name) ?? undefined);
-    const reply = await json.unary(route, body, options);
+    const reply = await json.unary(
+      route,
+      body,
+      route.blocks ? { ...options, signal: request.signal } : options,
+    );
     return jsonResponse(reply.status, reply.body);
   } catch (thrown) {
     const reply = json.failure(thrown);

@@ -1,15 +1,17 @@
 /** etcd's JSON straight on node's HTTP: the fast way, with no framework between the socket and the call. */
 import type { IncomingMessage, ServerResponse } from 'node:http';
 import type { Clock } from '@muster/base';
+import type { CallOptions } from '@muster/kv';
 import type { BodyDeadline } from '../middleware/body-deadline.ts';
 import type { RawHeaders } from '../middleware/cors.ts';
 import { httpChunk } from '../outbox/framing.ts';
 import { Outbox, Outboxes } from '../outbox/outbox.ts';
 import { callOptions, type EtcdJson, type Reply } from './etcd-json.ts';
 import { resolveEtcd } from './resolve.ts';
-import type { StreamRoute, UnaryRoute } from './routes.ts';
+import type { StreamRoute } from './routes.ts';
 import { errorBody, StatusError, streamErrorBody } from './status-error.ts';
 import type { StreamCall, StreamOutput } from './stream.ts';
+import type { UnaryRoute } from './unary.ts';
 
 const JSON_TYPE: RawHeaders = ['Content-Type', 'application/json'];
 const GRPC_TYPE: RawHeaders = [...JSON_TYPE, 'Grpc-Metadata-Content-Type', 'application/grpc'];
@@ -59,7 +61,7 @@ export class NodeDoor {
       if (error !== undefined) return tooLarge(res, cors, error);
       try {
         const options = callOptions((name) => headerOf(req, name));
-        this.#json.unary(route, body, options).then(reply);
+        this.#json.unary(route, body, route.blocks ? untilGone(res, options) : options).then(reply);
       } catch (thrown) {
         reply(this.#json.failure(thrown));
       }
@@ -88,6 +90,13 @@ export class NodeDoor {
     req.on('error', () => open.close());
     res.on('close', () => open.close());
   }
+}
+
+function untilGone(res: ServerResponse, options: CallOptions): CallOptions {
+  const gone = new AbortController();
+  res.once('close', () => gone.abort());
+  if (res.destroyed) gone.abort();
+  return { ...options, signal: gone.signal };
 }
 
 function headerOf(req: IncomingMessage, name: string): string | undefined {

@@ -6,6 +6,7 @@ import type {
   CompactRequest,
   Compare,
   DeleteRangeRequest,
+  EtcdApi,
   LeaseGrantRequest,
   PutRequest,
   RangeRequest,
@@ -53,6 +54,11 @@ const COMPARE_TARGET = enumSpec('etcdserverpb.Compare_CompareTarget', [
 const FILTER_TYPE = enumSpec('etcdserverpb.WatchCreateRequest_FilterType', ['NOPUT', 'NODELETE']);
 const ALARM_TYPE = enumSpec('etcdserverpb.AlarmType', ['NONE', 'NOSPACE', 'CORRUPT']);
 const ALARM_ACTION = enumSpec('etcdserverpb.AlarmRequest_AlarmAction', ['GET', 'ACTIVATE', 'DEACTIVATE']);
+const DOWNGRADE_ACTION = enumSpec('etcdserverpb.DowngradeRequest_DowngradeAction', [
+  'VALIDATE',
+  'ENABLE',
+  'CANCEL',
+]);
 
 const RANGE: MessageSpec = {
   fields: [
@@ -132,6 +138,19 @@ const ALARM: MessageSpec = {
 };
 const HASH_KV: MessageSpec = { fields: [field('revision', 'count')] };
 const MOVE_LEADER: MessageSpec = { fields: [field('targetID', 'uint64')] };
+const MEMBER_ADD: MessageSpec = {
+  fields: [field('peerURLs', 'string', { to: 'peerUrls', repeated: true }), field('isLearner', 'bool')],
+};
+const MEMBER_ID: MessageSpec = { fields: [field('ID', 'uint64', { to: 'id' })] };
+const MEMBER_UPDATE: MessageSpec = {
+  fields: [
+    field('ID', 'uint64', { to: 'id' }),
+    field('peerURLs', 'string', { to: 'peerUrls', repeated: true }),
+  ],
+};
+const DOWNGRADE: MessageSpec = {
+  fields: [enumField('action', DOWNGRADE_ACTION), field('version', 'string')],
+};
 const WATCH_CREATE: MessageSpec = {
   fields: [
     field('key', 'bytes'),
@@ -160,6 +179,7 @@ const RESULTS = ['equal', 'greater', 'less', 'notEqual'] as const;
 const TARGETS = ['version', 'create', 'mod', 'value', 'lease'] as const;
 const ALARM_TYPES = ['none', 'nospace', 'corrupt'] as const;
 const ALARM_ACTIONS = ['get', 'activate', 'deactivate'] as const;
+const DOWNGRADE_ACTIONS = ['validate', 'enable', 'cancel'] as const;
 const FILTERS: readonly WatchFilter[] = ['noput', 'nodelete'];
 
 export function rangeRequest(value: Value): RangeRequest {
@@ -220,6 +240,27 @@ export function hashKvRequest(value: Value): { readonly revision: number } {
 export function moveLeaderRequest(value: Value): { readonly targetId: bigint } {
   const { targetID } = decodeMessage(MOVE_LEADER, value);
   return { targetId: (targetID as bigint | undefined) ?? 0n };
+}
+
+type MemberUrls = { readonly peerUrls: readonly string[] };
+
+export function memberAddRequest(value: Value): MemberUrls & { readonly isLearner?: boolean } {
+  return { peerUrls: [], ...decodeMessage(MEMBER_ADD, value) };
+}
+
+/** Remove and promote. */
+export function memberIdRequest(value: Value): { readonly id: bigint } {
+  return { id: 0n, ...decodeMessage(MEMBER_ID, value) };
+}
+
+export function memberUpdateRequest(value: Value): MemberUrls & { readonly id: bigint } {
+  return { id: 0n, peerUrls: [], ...decodeMessage(MEMBER_UPDATE, value) };
+}
+
+export function downgradeRequest(value: Value): Parameters<EtcdApi['downgrade']>[0] {
+  const { action, version } = decodeMessage(DOWNGRADE, value);
+  const number = (action as number | undefined) ?? 0;
+  return { action: DOWNGRADE_ACTIONS[number] ?? number, version: (version as string | undefined) ?? '' };
 }
 
 /** `watchId` 0n lets the server choose. `none` has nothing set and is ignored. */

@@ -10,40 +10,18 @@ import type {
   LeaseGrantResult,
   LeaseTimeToLiveResult,
   MemberInfo,
+  MembersResult,
   PutResult,
   RangeResult,
-  ResponseHeader,
   ResponseOp,
+  SnapshotChunk,
   StatusResult,
   TxnResult,
   WithHeader,
 } from '@muster/kv';
 import { encodeBase64 } from './base64.ts';
+import { bytes, flag, list, number, object, openWithHeader, text } from './json-members.ts';
 import { goString } from './status-error.ts';
-
-/** `{"header":{...}` without the closing brace, so that members may follow. */
-function openWithHeader(header: ResponseHeader): string {
-  return `{"header":${headerJson(header)}`;
-}
-
-let lastIds: { readonly clusterId: bigint; readonly memberId: bigint; readonly text: string } | undefined;
-
-/** Ids change hardly ever, while printing a bigint costs as much as the rest of a small answer. */
-function idsJson(header: ResponseHeader): string {
-  if (lastIds?.clusterId === header.clusterId && lastIds.memberId === header.memberId) return lastIds.text;
-  let text = '';
-  if (header.clusterId !== 0n) text += `,"cluster_id":"${header.clusterId}"`;
-  if (header.memberId !== 0n) text += `,"member_id":"${header.memberId}"`;
-  lastIds = { clusterId: header.clusterId, memberId: header.memberId, text };
-  return text;
-}
-
-export function headerJson(header: ResponseHeader): string {
-  let text = idsJson(header);
-  if (header.revision) text += `,"revision":"${header.revision}"`;
-  if (header.raftTerm) text += `,"raft_term":"${header.raftTerm}"`;
-  return `{${text.slice(1)}}`;
-}
 
 export function keyValueJson(kv: KeyValue): string {
   let text = '';
@@ -119,12 +97,6 @@ export function headerOnlyJson(result: WithHeader<unknown>): string {
   return `${openWithHeader(result.header)}}`;
 }
 
-const number = (name: string, value: number | bigint): string => (value ? `,"${name}":"${value}"` : '');
-const flag = (name: string, value: boolean): string => (value ? `,"${name}":true` : '');
-const text = (name: string, value: string): string => (value === '' ? '' : `,"${name}":${goString(value)}`);
-const list = (name: string, items: readonly string[]): string =>
-  items.length === 0 ? '' : `,"${name}":[${items.join(',')}]`;
-
 export function leaseGrantJson(result: WithHeader<LeaseGrantResult>): string {
   return `${openWithHeader(result.header)}${number('ID', result.id)}${number('TTL', result.ttlSeconds)}}`;
 }
@@ -153,11 +125,16 @@ function memberJson(member: MemberInfo): string {
     list('peerURLs', member.peerUrls.map(goString)) +
     list('clientURLs', member.clientUrls.map(goString)) +
     flag('isLearner', member.isLearner);
-  return `{${members.slice(1)}}`;
+  return object(members);
 }
 
-export function memberListJson(result: WithHeader<{ readonly members: readonly MemberInfo[] }>): string {
+export function membersJson(result: WithHeader<MembersResult>): string {
   return `${openWithHeader(result.header)}${list('members', result.members.map(memberJson))}}`;
+}
+
+export function memberAddJson(result: WithHeader<MembersResult & { readonly member: MemberInfo }>): string {
+  const members = list('members', result.members.map(memberJson));
+  return `${openWithHeader(result.header)},"member":${memberJson(result.member)}${members}}`;
 }
 
 export function statusJson(result: WithHeader<StatusResult>, storageVersion: string): string {
@@ -172,17 +149,31 @@ export function statusJson(result: WithHeader<StatusResult>, storageVersion: str
     list('errors', result.errors.map(goString)) +
     number('dbSizeInUse', result.dbSizeInUse) +
     flag('isLearner', result.isLearner) +
-    text('storageVersion', storageVersion) +
+    text('storageVersion', result.storageVersion ?? storageVersion) +
     number('dbSizeQuota', result.dbSizeQuota) +
+    downgradeInfo(result.downgrade) +
     '}'
   );
+}
+
+function downgradeInfo(downgrade: StatusResult['downgrade']): string {
+  if (downgrade === undefined) return '';
+  const members = flag('enabled', downgrade.enabled) + text('targetVersion', downgrade.targetVersion);
+  return `,"downgradeInfo":${object(members)}`;
+}
+
+export function downgradeJson(result: WithHeader<{ readonly version: string }>): string {
+  return `${openWithHeader(result.header)}${text('version', result.version)}}`;
+}
+
+export function snapshotChunkJson({ blob, remainingBytes, version }: SnapshotChunk): string {
+  return object(number('remaining_bytes', remainingBytes) + bytes('blob', blob) + text('version', version));
 }
 
 const ALARM_NAMES = { none: '', nospace: 'NOSPACE', corrupt: 'CORRUPT' } as const;
 
 function alarmJson(alarm: Alarm): string {
-  const members = number('memberID', alarm.memberId) + text('alarm', ALARM_NAMES[alarm.alarm]);
-  return `{${members.slice(1)}}`;
+  return object(number('memberID', alarm.memberId) + text('alarm', ALARM_NAMES[alarm.alarm]));
 }
 
 export function alarmListJson(result: WithHeader<{ readonly alarms: readonly Alarm[] }>): string {

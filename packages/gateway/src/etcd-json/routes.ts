@@ -1,18 +1,24 @@
 /** The calls under `/v3` and `/v3beta`, by path. */
-import type { CallOptions, EtcdApi } from '@muster/kv';
+import type { CallOptions, ConcurrencyApi, EtcdApi } from '@muster/kv';
 import type { GatewayLimits } from '../limits.ts';
-import type { JsonValue } from './json-value.ts';
+import { authCalls } from './auth-calls.ts';
+import { concurrencyCalls } from './concurrency-calls.ts';
 import { KeepAliveSession } from './keepalive-session.ts';
+import { ListSession } from './list-session.ts';
 import {
   alarmRequest,
   compactRequest,
   deleteRangeRequest,
+  downgradeRequest,
   emptyRequest,
   hashKvRequest,
   leaseGrantRequest,
   leaseIdRequest,
   leaseTimeToLiveRequest,
+  memberAddRequest,
+  memberIdRequest,
   memberListRequest,
+  memberUpdateRequest,
   moveLeaderRequest,
   putRequest,
   rangeRequest,
@@ -21,27 +27,27 @@ import {
 import {
   alarmListJson,
   deleteRangeJson,
+  downgradeJson,
   hashJson,
   hashKvJson,
   headerOnlyJson,
   leaseGrantJson,
   leaseLeasesJson,
   leaseTimeToLiveJson,
-  memberListJson,
+  memberAddJson,
+  membersJson,
   putJson,
   rangeJson,
+  snapshotChunkJson,
   statusJson,
   txnJson,
 } from './responses.ts';
+import { snapshotPieces } from './snapshot-pieces.ts';
 import { StatusError } from './status-error.ts';
 import type { OpenSession } from './stream.ts';
+import { type UnaryRoute, unary } from './unary.ts';
 import { WatchSession } from './watch-session.ts';
 
-export type UnaryRoute = {
-  readonly type: 'unary';
-  /** The answer's JSON. Throws or rejects with what `StatusError.from` takes. */
-  readonly call: (value: JsonValue | undefined, options: CallOptions) => Promise<string>;
-};
 export type StreamRoute = {
   readonly type: 'stream';
   readonly open: (options: CallOptions) => OpenSession;
@@ -50,21 +56,11 @@ export type Route = UnaryRoute | StreamRoute;
 
 export type RouteDeps = {
   readonly api: EtcdApi;
+  readonly concurrency: ConcurrencyApi;
   readonly limits: GatewayLimits;
   /** What status says as `storageVersion`, such as `3.6.0`. */
   readonly storageVersion: string;
 };
-
-/** Known to etcd, not served here yet: code 12. */
-const UNIMPLEMENTED = [
-  ...['add', 'remove', 'update', 'promote'].map((name) => `cluster/member/${name}`),
-  ...['defragment', 'snapshot', 'downgrade'].map((name) => `maintenance/${name}`),
-  ...['enable', 'disable', 'status', 'authenticate'].map((name) => `auth/${name}`),
-  ...['add', 'get', 'list', 'delete', 'changepw', 'grant', 'revoke'].map((name) => `auth/user/${name}`),
-  ...['add', 'get', 'list', 'delete', 'grant', 'revoke'].map((name) => `auth/role/${name}`),
-  ...['campaign', 'proclaim', 'leader', 'observe', 'resign'].map((name) => `election/${name}`),
-  ...['lock', 'unlock'].map((name) => `lock/${name}`),
-];
 
 export const ROUTE_PREFIXES = ['/v3/', '/v3beta/'] as const;
 
@@ -74,19 +70,16 @@ export function etcdRoutes(deps: RouteDeps): ReadonlyMap<string, Route> {
   const calls = {
     ...kvCalls(deps.api),
     ...leaseCalls(deps.api),
-    ...clusterCalls(deps),
+    ...clusterCalls(deps.api),
+    ...maintenanceCalls(deps),
+    ...authCalls(deps.api),
+    ...concurrencyCalls(deps.concurrency),
     ...streamCalls(deps),
   };
-  const refusal = unary(() => Promise.reject(new StatusError(12, 'not implemented')));
   for (const prefix of ROUTE_PREFIXES) {
     for (const [name, route] of Object.entries(calls)) routes.set(prefix + name, route);
-    for (const name of UNIMPLEMENTED) routes.set(prefix + name, refusal);
   }
   return routes;
-}
-
-function unary(call: UnaryRoute['call']): UnaryRoute {
-  return { type: 'unary', call };
 }
 
 function kvCalls(api: EtcdApi): Record<string, Route> {
@@ -127,11 +120,28 @@ function leaseCalls(api: EtcdApi): Record<string, Route> {
   };
 }
 
-function clusterCalls({ api, storageVersion }: RouteDeps): Record<string, Route> {
+function clusterCalls(api: EtcdApi): Record<string, Route> {
   return {
     'cluster/member/list': unary((value, options) =>
-      api.memberList(memberListRequest(value), options).then(memberListJson),
+      api.memberList(memberListRequest(value), options).then(membersJson),
     ),
+    'cluster/member/add': unary((value, options) =>
+      api.memberAdd(memberAddRequest(value), options).then(memberAddJson),
+    ),
+    'cluster/member/remove': unary((value, options) =>
+      api.memberRemove(memberIdRequest(value), options).then(membersJson),
+    ),
+    'cluster/member/update': unary((value, options) =>
+      api.memberUpdate(memberUpdateRequest(value), options).then(membersJson),
+    ),
+    'cluster/member/promote': unary((value, options) =>
+      api.memberPromote(memberIdRequest(value), options).then(membersJson),
+    ),
+  };
+}
+
+function maintenanceCalls({ api, storageVersion }: RouteDeps): Record<string, Route> {
+  return {
     'maintenance/status': unary((value, options) => {
       emptyRequest(value);
       return api.status(options).then((result) => statusJson(result, storageVersion));
@@ -149,6 +159,26 @@ function clusterCalls({ api, storageVersion }: RouteDeps): Record<string, Route>
     'maintenance/transfer-leadership': unary((value, options) =>
       api.moveLeader(moveLeaderRequest(value), options).then(headerOnlyJson),
     ),
+    'maintenance/defragment': unary((value, options) => {
+      emptyRequest(value);
+      return api.defragment(options).then(headerOnlyJson);
+    }),
+    'maintenance/downgrade': unary((value, options) =>
+      api.downgrade(downgradeRequest(value), options).then(downgradeJson),
+    ),
+    'maintenance/snapshot': {
+      type: 'stream',
+      open: (options) => (output) =>
+        new ListSession(
+          {
+            request: emptyRequest,
+            items: (_, signal) => snapshotPieces(api.snapshot({ ...options, signal })),
+            answers: (piece) => [snapshotChunkJson(piece)],
+            error: StatusError.from,
+          },
+          output,
+        ),
+    },
   };
 }
 

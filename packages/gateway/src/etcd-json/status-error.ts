@@ -29,6 +29,11 @@ export function invalidArgument(text: string): StatusError {
   return new StatusError(GrpcCode.INVALID_ARGUMENT, text);
 }
 
+/** What a call hears that the server's stop cuts short. */
+export function transportClosing(): StatusError {
+  return new StatusError(GrpcCode.UNAVAILABLE, 'transport is closing');
+}
+
 /**
  * A JSON string as Go writes one: `<`, `>`, `&` and the two line separators are escaped too.
  */

@@ -23,6 +23,8 @@ export interface StreamOutput {
 export interface StreamSession {
   /** Takes one request. Only while `ready`. */
   message(value: JsonValue): void;
+  /** There is one request alone, and what follows it does not count: a server stream. */
+  readonly single?: true;
   /** False while a request is being answered; the next ones wait, so that answers keep the order of the requests. */
   readonly ready: boolean;
   /** No more requests come. */
@@ -152,6 +154,10 @@ export class StreamCall {
     try {
       this.#session.message(parseExact(text));
       this.#messages++;
+      if (this.#session.single) {
+        this.#inputOver = true;
+        this.#text = '';
+      }
     } catch (thrown) {
       this.#unreadable(StatusError.from(thrown).message);
     }
@@ -159,7 +165,8 @@ export class StreamCall {
 
   #unreadable(text: string): void {
     if (this.#messages === 0) {
-      this.#finish(() => this.#output.refuse(new StatusError(GrpcCode.UNKNOWN, text)));
+      const code = this.#session.single ? GrpcCode.INVALID_ARGUMENT : GrpcCode.UNKNOWN;
+      this.#finish(() => this.#output.refuse(new StatusError(code, text)));
     } else this.#endOfInput();
   }
 

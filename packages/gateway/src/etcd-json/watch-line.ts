@@ -1,6 +1,7 @@
 /** Watch responses as lines. A batch is encoded once, however many streams it goes to. */
 import type { Event, KeyValue, ResponseHeader, WatchBatch } from '@muster/kv';
-import { headerJson, keyValueJson } from './responses.ts';
+import { headerJson } from './json-members.ts';
+import { keyValueJson } from './responses.ts';
 import { goString } from './status-error.ts';
 import { resultLine } from './stream.ts';
 

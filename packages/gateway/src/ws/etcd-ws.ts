@@ -9,9 +9,9 @@ import type { CallOptions } from '@muster/kv';
 import type { WebSocket } from 'ws';
 import { type EtcdJson, withoutScheme } from '../etcd-json/etcd-json.ts';
 import { JsonScanner } from '../etcd-json/json-scanner.ts';
-import type { UnaryRoute } from '../etcd-json/routes.ts';
 import { errorBody, StatusError, streamErrorBody } from '../etcd-json/status-error.ts';
 import type { StreamCall, StreamOutput } from '../etcd-json/stream.ts';
+import type { UnaryRoute } from '../etcd-json/unary.ts';
 import { Outbox, type Outboxes } from '../outbox/outbox.ts';
 
 const NEWLINE = Buffer.from('\n');
@@ -90,7 +90,11 @@ function serveUnary(json: EtcdJson, ws: WebSocket, route: UnaryRoute, options: C
       const reason = `grpc: received message larger than max (${text.length} vs. ${json.bodyBytes})`;
       return sendLast(ws, Buffer.from(errorBody(new StatusError(8, reason))));
     }
-    json.unary(route, text, options).then((reply) => sendLast(ws, Buffer.from(reply.body)));
+    const gone = new AbortController();
+    ws.on('close', () => gone.abort());
+    json
+      .unary(route, text, { ...options, signal: gone.signal })
+      .then((reply) => sendLast(ws, Buffer.from(reply.body)));
   });
 }
 

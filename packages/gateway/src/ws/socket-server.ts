@@ -5,6 +5,7 @@ import { type WebSocket, WebSocketServer } from 'ws';
 import type { EtcdJson } from '../etcd-json/etcd-json.ts';
 import { etcdSocketPath } from '../etcd-json/resolve.ts';
 import type { GatewayLimits } from '../limits.ts';
+import type { CommonNameCheck } from '../middleware/common-name.ts';
 import type { HostCheck } from '../middleware/host-whitelist.ts';
 import { isOriginAllowed } from '../middleware/origin.ts';
 import { lineFrames } from '../outbox/framing.ts';
@@ -17,6 +18,7 @@ type SocketServerDeps = {
   readonly json: EtcdJson;
   readonly limits: GatewayLimits;
   readonly checkHost: HostCheck;
+  readonly checkName: CommonNameCheck;
   readonly allowedOrigins: readonly string[];
   readonly routes: readonly SocketRoute[];
   readonly log: { debug(fields: object, message: string): void };
@@ -52,7 +54,8 @@ export class SocketServer {
     socket.on('error', () => socket.destroy());
     const etcdPath = etcdSocketPath(req.url ?? '');
     const route = this.#routes.get(pathOf(req));
-    const refusal = this.#refusal(req, etcdPath !== undefined || route !== undefined);
+    const known = etcdPath !== undefined || route !== undefined;
+    const refusal = this.#refusal(req, known) ?? (etcdPath === undefined ? undefined : this.#named(req));
     if (refusal !== undefined) {
       this.#deps.log.debug({ url: req.url, origin: req.headers.origin, ...refusal }, 'socket refused');
       return refuse(socket, refusal);
@@ -91,6 +94,11 @@ export class SocketServer {
       };
     }
     return undefined;
+  }
+
+  #named(req: IncomingMessage): Refusal | undefined {
+    const text = this.#deps.checkName(req.socket);
+    return text === undefined ? undefined : { status: '400 Bad Request', text };
   }
 
   #acceptEtcd(ws: WebSocket, req: IncomingMessage, path: string): void {
