@@ -1,118 +1,113 @@
-/** Certificates of a throw-away authority, made with openssl (Debian's package of that name). */
-import { execFile } from 'node:child_process';
-import { mkdirSync, writeFileSync } from 'node:fs';
+/** Certificates for tests, made by openssl: an authority, what it signs, and what it takes back. */
+import { execFileSync } from 'node:child_process';
+import { writeFileSync } from 'node:fs';
 import { join } from 'node:path';
-import { promisify } from 'node:util';
-import { debianProgram } from './debian.ts';
+import { temporaryDirectory } from './muster.ts';
 
-const run = promisify(execFile);
+/** PEM files. */
+export type KeyPair = { readonly cert: string; readonly key: string };
 
-/** Paths of PEM files. */
-export type Certificate = { readonly cert: string; readonly key: string };
-
-export type Issue = {
-  /** Common name of the subject. */
-  readonly cn: string;
-  readonly usages?: readonly ('serverAuth' | 'clientAuth')[];
-  /** As openssl writes them: `IP:127.0.0.1`, `DNS:localhost`. */
-  readonly names?: readonly string[];
-  /** From now on; 0 or less is over already. Default 30. */
-  readonly days?: number;
-};
-
-export type Authority = {
-  readonly ca: string;
-  /** A certificate under this authority, in files that begin with `name`; an old one is replaced. */
-  issue(name: string, options: Issue): Promise<Certificate>;
-};
-
-export type Certificates = {
-  readonly ca: string;
-  /** For 127.0.0.1 and localhost, as server and as client. */
-  readonly server: Certificate;
-  /** Of a client named `client`. */
-  readonly client: Certificate;
-  readonly peer: Certificate;
-  readonly authority: Authority;
+export type CertificateRequest = {
+  /** Common name. */
+  readonly name: string;
+  /** Subject alternative names; default: the loopback address and `localhost`. */
+  readonly addresses?: readonly string[];
+  readonly hosts?: readonly string[];
+  /** Extended key usage; default: both. */
+  readonly usage?: 'serverAuth' | 'clientAuth' | 'serverAuth,clientAuth';
+  /** Default: from yesterday to in thirty days. */
+  readonly validFrom?: Date;
+  readonly validTo?: Date;
 };
 
 const DAY_MS = 86_400_000;
-const LOOPBACK = ['IP:127.0.0.1', 'DNS:localhost'];
 
-/** An authority in `dir`, whose files begin with `name`. */
-export async function makeAuthority(dir: string, name = 'ca'): Promise<Authority> {
-  const openssl = debianProgram('openssl', 'openssl') ?? 'openssl';
-  mkdirSync(dir, { recursive: true });
-  const at = (file: string) => join(dir, file);
-  const newKey = ['-newkey', 'ec', '-pkeyopt', 'ec_paramgen_curve:prime256v1', '-nodes'];
-  await run(openssl, [
-    ...['req', '-x509', ...newKey, '-subj', `/CN=${name}`, '-days', '30'],
-    ...['-keyout', at(`${name}.key`), '-out', at(`${name}.crt`)],
-  ]);
-  return {
-    ca: at(`${name}.crt`),
-    async issue(file, { cn, usages = ['serverAuth', 'clientAuth'], names = LOOPBACK, days = 30 }) {
-      const [key, cert, request, extensions] = ['key', 'crt', 'csr', 'ext'].map((end) =>
-        at(`${file}.${end}`),
-      );
-      const lines = [
-        `subjectAltName=${names.join(',')}`,
-        `extendedKeyUsage=${usages.join(',')}`,
+const CONFIG = `
+[ca]
+default_ca = test
+[test]
+database = index.txt
+new_certs_dir = .
+rand_serial = yes
+default_md = sha256
+policy = any
+unique_subject = no
+copy_extensions = none
+default_crl_days = 30
+[any]
+commonName = supplied
+`;
+
+/** One authority in a directory of its own, which is gone with the process. */
+export class CertificateAuthority {
+  readonly directory: string;
+  /** Its own certificate: what clients and servers are told to trust. */
+  readonly cert: string;
+  readonly #key: string;
+  #count = 0;
+
+  constructor(name = 'test authority') {
+    this.directory = temporaryDirectory('certificates');
+    this.cert = join(this.directory, 'ca.pem');
+    this.#key = join(this.directory, 'ca-key.pem');
+    writeFileSync(join(this.directory, 'ca.cnf'), CONFIG);
+    writeFileSync(join(this.directory, 'index.txt'), '');
+    this.#openssl(
+      'req',
+      '-x509',
+      ...EC,
+      '-keyout',
+      this.#key,
+      '-out',
+      this.cert,
+      '-days',
+      '30',
+      '-subj',
+      `/CN=${name}`,
+    );
+  }
+
+  /** A certificate with a new key, as `<file>.pem` and `<file>-key.pem`; both are replaced when they are there. */
+  issue(request: CertificateRequest, file = `cert-${++this.#count}`): KeyPair {
+    const { name, addresses = ['127.0.0.1', '::1'], hosts = ['localhost'] } = request;
+    const from = request.validFrom ?? new Date(Date.now() - DAY_MS);
+    const to = request.validTo ?? new Date(Date.now() + 30 * DAY_MS);
+    const names = [...addresses.map((ip) => `IP:${ip}`), ...hosts.map((host) => `DNS:${host}`)];
+    const [csr, extensions] = [join(this.directory, `${file}.csr`), join(this.directory, `${file}.ext`)];
+    const pair = { cert: join(this.directory, `${file}.pem`), key: join(this.directory, `${file}-key.pem`) };
+    writeFileSync(
+      extensions,
+      [
         'keyUsage=digitalSignature',
-      ];
-      writeFileSync(extensions as string, `${lines.join('\n')}\n`);
-      const asked = ['req', '-new', ...newKey, '-subj', `/CN=${cn}`];
-      await run(openssl, [...asked, '-keyout', key as string, '-out', request as string]);
-      await sign(openssl, { dir, name, request: request as string, cert: cert as string, extensions, days });
-      return { cert: cert as string, key: key as string };
-    },
-  };
+        `extendedKeyUsage=${request.usage ?? 'serverAuth,clientAuth'}`,
+        ...(names.length === 0 ? [] : [`subjectAltName=${names.join(',')}`]),
+      ].join('\n'),
+    );
+    this.#openssl('req', '-new', ...EC, '-keyout', pair.key, '-subj', `/CN=${name}`, '-out', csr);
+    const dates = ['-startdate', asn1(from), '-enddate', asn1(to)];
+    this.#ca('-in', csr, '-out', pair.cert, '-extfile', extensions, '-notext', ...dates);
+    return pair;
+  }
+
+  /** The revocation list as a file, after taking back these certificates. */
+  revoke(...certs: readonly string[]): string {
+    for (const cert of certs) this.#ca('-revoke', cert);
+    const crl = join(this.directory, 'crl.pem');
+    this.#ca('-gencrl', '-out', crl);
+    return crl;
+  }
+
+  #ca(...args: readonly string[]): void {
+    this.#openssl('ca', '-batch', '-config', 'ca.cnf', '-cert', this.cert, '-keyfile', this.#key, ...args);
+  }
+
+  #openssl(...args: readonly string[]): void {
+    execFileSync('openssl', args, { cwd: this.directory, stdio: ['ignore', 'ignore', 'pipe'] });
+  }
 }
 
-/** What a cluster of one machine and its clients need. */
-export async function makeCertificates(dir: string): Promise<Certificates> {
-  const authority = await makeAuthority(dir);
-  return {
-    ca: authority.ca,
-    server: await authority.issue('server', { cn: '127.0.0.1' }),
-    client: await authority.issue('client', { cn: 'client', usages: ['clientAuth'] }),
-    peer: await authority.issue('peer', { cn: 'peer' }),
-    authority,
-  };
-}
+const EC = ['-newkey', 'ec', '-pkeyopt', 'ec_paramgen_curve:prime256v1', '-nodes'];
 
-/** `openssl ca`, because it alone takes times in the past. */
-async function sign(
-  openssl: string,
-  options: {
-    readonly dir: string;
-    readonly name: string;
-    readonly request: string;
-    readonly cert: string;
-    readonly extensions: string | undefined;
-    readonly days: number;
-  },
-): Promise<void> {
-  const { dir, name, request, cert, extensions, days } = options;
-  const config = join(dir, `${name}.cnf`);
-  writeFileSync(join(dir, `${name}.index`), '');
-  writeFileSync(
-    config,
-    [
-      '[ca]\ndefault_ca=default',
-      `[default]\ndatabase=${join(dir, `${name}.index`)}\nnew_certs_dir=${dir}\nrand_serial=yes`,
-      `certificate=${join(dir, `${name}.crt`)}\nprivate_key=${join(dir, `${name}.key`)}`,
-      'default_md=sha256\npolicy=any\nunique_subject=no\n[any]\ncommonName=supplied\n',
-    ].join('\n'),
-  );
-  const now = Date.now();
-  const times = ['-startdate', timeText(now - 2 * DAY_MS), '-enddate', timeText(now + days * DAY_MS - 1000)];
-  await run(openssl, [
-    ...['ca', '-batch', '-notext', '-config', config, '-in', request, '-out', cert],
-    ...['-extfile', extensions as string, ...times],
-  ]);
-}
-
-function timeText(ms: number): string {
-  return new Date(ms).toISOString().replace(/[-:T]|\.\d+/g, '');
+function asn1(date: Date): string {
+  return `${date.toISOString().replace(/[-:T]|\.\d+/g, '')}`;
 }

@@ -14,10 +14,11 @@ import { createConcurrency } from '@muster/kv';
 import { LocalApi, Member, RAFT_META_KEY } from '@muster/member';
 import { idText, TcpPeerTransport } from '@muster/wire';
 import { AutoCompactor } from './auto-compactor.ts';
+import { bindRefusal, peerBindAddress } from './bind.ts';
 import { type Identity, identify } from './bootstrap.ts';
 import { StartRefused } from './command-line.ts';
 import { type Config, dashboardDirOf } from './config.ts';
-import { bindAddress, bindRefusal, ClientPort } from './listen.ts';
+import { ClientPort } from './listen.ts';
 import { type Logger, memberLog } from './logger.ts';
 import { memberMetrics } from './member-metrics.ts';
 import { ReadinessGate } from './readiness-gate.ts';
@@ -160,6 +161,8 @@ async function open(options: ServerOptions, undo: (() => Promise<void>)[]): Prom
   const port = await ClientPort.open({
     urls: config.listenClientUrls,
     door: { request: readiness.listener, upgrade: gateway.upgrade },
+    grpc: undefined,
+    tls: undefined,
     limits: { ...config.gateway },
   });
   undo.push(() => port.close(0));
@@ -193,7 +196,7 @@ async function openTransport(
     readonly storage: OpenParts;
   },
 ): Promise<TcpPeerTransport> {
-  const listen = config.listenPeerUrls.map(bindAddress);
+  const listen = config.listenPeerUrls.map(peerBindAddress);
   try {
     return await TcpPeerTransport.listen({
       clusterId: parts.identity.clusterId,
@@ -207,7 +210,10 @@ async function openTransport(
     });
   } catch (error) {
     const { address, port } = error as { address?: string; port?: number };
-    throw bindRefusal(error, address ?? listen[0]?.host ?? '', port ?? listen[0]?.port ?? 0);
+    throw bindRefusal(error, {
+      host: address ?? listen[0]?.host ?? '',
+      port: port ?? listen[0]?.port ?? 0,
+    });
   }
 }
 

@@ -3,10 +3,13 @@ import { once } from 'node:events';
 import { request } from 'node:http';
 import { connect, type Socket } from 'node:net';
 import { describe, it } from 'node:test';
+import { bindAddress } from './bind.ts';
 import { StartRefused } from './command-line.ts';
-import { bindAddress, type ClientDoor, ClientPort } from './listen.ts';
+import { type ClientDoor, ClientPort } from './listen.ts';
 
 const LIMITS = { headerBytes: 2048, headersTimeoutMs: 200, connections: 3 };
+
+const REST = { grpc: undefined, tls: undefined, limits: LIMITS };
 
 const hello: ClientDoor = {
   request: (_, res) => void res.end('hello'),
@@ -20,7 +23,7 @@ async function withPort(
   const port = await ClientPort.open({
     urls: ['http://127.0.0.1:0', 'http://localhost:0'],
     door,
-    limits: LIMITS,
+    ...REST,
   });
   try {
     await run(port, Number(port.addresses[0]?.split(':')[1]));
@@ -58,16 +61,16 @@ describe('the client port', () => {
 
   it("says in etcd's words that a port is in use, and leaves none bound", async () => {
     await withPort(async (_, number) => {
-      const free = await ClientPort.open({ urls: ['http://127.0.0.1:0'], door: hello, limits: LIMITS });
+      const free = await ClientPort.open({ urls: ['http://127.0.0.1:0'], door: hello, ...REST });
       const url = `http://${free.addresses[0]}`;
       await free.close(0);
       const urls = [url, `http://127.0.0.1:${number}`];
-      await assert.rejects(ClientPort.open({ urls, door: hello, limits: LIMITS }), (error) => {
+      await assert.rejects(ClientPort.open({ urls, door: hello, ...REST }), (error) => {
         assert.ok(error instanceof StartRefused);
         assert.equal(error.message, `listen tcp 127.0.0.1:${number}: bind: address already in use`);
         return true;
       });
-      const again = await ClientPort.open({ urls: [url], door: hello, limits: LIMITS });
+      const again = await ClientPort.open({ urls: [url], door: hello, ...REST });
       await again.close(0);
     });
   });

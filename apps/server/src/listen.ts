@@ -1,19 +1,51 @@
-/** The client port: HTTP/1.1 with WebSocket upgrades, on every listen URL. */
-import { createServer, type IncomingMessage, type Server, type ServerResponse } from 'node:http';
+/** The client port: gRPC, HTTP/1.1 and HTTP/2 with WebSocket upgrades on every listen URL, plain or over TLS. */
+import { lstatSync, unlinkSync } from 'node:fs';
+import {
+  createServer as createHttpServer,
+  type IncomingMessage,
+  type Server,
+  type ServerResponse,
+} from 'node:http';
+import {
+  createServer as createHttp2Server,
+  type Http2Server,
+  type ServerHttp2Session,
+  type ServerOptions,
+} from 'node:http2';
+import { createServer as createHttpsServer } from 'node:https';
 import type { Socket } from 'node:net';
 import type { Duplex } from 'node:stream';
-import { deferred } from '@muster/base';
-import { StartRefused } from './command-line.ts';
+import type { TLSSocket } from 'node:tls';
+import { assert, deferred } from '@muster/base';
+import { guardTls, type TlsIdentity } from '@muster/wire';
+import { type BindAddress, bindAddress, bindRefusal } from './bind.ts';
+import { serveHttp2Requests } from './http2-requests.ts';
+import { sniff } from './sniff.ts';
 
-/** What answers on the port. */
+/** What answers HTTP on the port. */
 export type ClientDoor = {
   request(req: IncomingMessage, res: ServerResponse): void;
   upgrade(req: IncomingMessage, socket: Duplex, head: Buffer): void;
 };
 
+/** What answers gRPC on the port: it takes the streams whose content type is gRPC's, and leaves the others alone. */
+export type GrpcDoor = {
+  readonly http2Options: ServerOptions;
+  attach(server: Http2Server): void;
+  /** Tells clients to go elsewhere, lets calls finish and ends streams. */
+  close(graceMs: number): Promise<void>;
+};
+
 type ListenOptions = {
   readonly urls: readonly string[];
-  readonly door: ClientDoor;
+  /** Without one, nothing but gRPC is answered. */
+  readonly door: ClientDoor | undefined;
+  /** Without one, nothing but HTTP is answered. */
+  readonly grpc: GrpcDoor | undefined;
+  /** For the URLs with https and unixs; there must be one when there are such. */
+  readonly tls: TlsIdentity | undefined;
+  /** Other processes may bind the same addresses; the kernel spreads connections among them. */
+  readonly reusePort?: boolean;
   readonly limits: {
     readonly headerBytes: number;
     readonly headersTimeoutMs: number;
@@ -32,12 +64,17 @@ const SWEEP_MS = 10;
 /** Servers that share one door and one budget of connections. */
 export class ClientPort {
   readonly #servers: Server[] = [];
+  readonly #http2: Http2Server;
+  readonly #sessions = new Set<ServerHttp2Session>();
   readonly #sockets = new Set<Socket>();
+  /** Those of them that have not said yet what they speak. */
+  readonly #undecided = new Set<Socket>();
   readonly #options: ListenOptions;
   #closing = false;
 
   private constructor(options: ListenOptions) {
     this.#options = options;
+    this.#http2 = this.#openHttp2();
   }
 
   /** Binds every URL, or none. Throws `StartRefused` with etcd's sentence for a port in use. */
@@ -52,11 +89,12 @@ export class ClientPort {
     return port;
   }
 
-  /** `host:port` of every server, in the order of the URLs. */
+  /** `host:port`, or the path of a Unix socket, of every server, in the order of the URLs. */
   get addresses(): readonly string[] {
     return this.#servers.map((server) => {
       const address = server.address();
-      return typeof address === 'object' && address !== null ? `${address.address}:${address.port}` : '';
+      if (typeof address === 'string') return address;
+      return address === null ? '' : `${address.address}:${address.port}`;
     });
   }
 
@@ -66,7 +104,7 @@ export class ClientPort {
 
   /**
    * Takes no more connections, closes idle ones, and waits for the rest for `graceMs`; then cuts them. Running
-   * requests are answered with `Connection: close`.
+   * requests are answered with `Connection: close`; over HTTP/2, after a GOAWAY.
    */
   async close(graceMs: number): Promise<void> {
     this.#closing = true;
@@ -81,7 +119,10 @@ export class ClientPort {
     const sweep = setInterval(() => {
       for (const server of this.#servers) server.closeIdleConnections();
     }, SWEEP_MS);
-    await Promise.all(closed);
+    const grpc = this.#options.grpc?.close(graceMs);
+    for (const session of this.#sessions) session.close();
+    for (const socket of this.#undecided) socket.destroy();
+    await Promise.all([...closed, grpc]);
     clearTimeout(cut);
     clearInterval(sweep);
     this.destroy();
@@ -94,9 +135,27 @@ export class ClientPort {
   }
 
   async #listen(url: string): Promise<void> {
-    const { host, port } = bindAddress(url);
-    const { limits, door } = this.#options;
-    const server = createServer({
+    const address = bindAddress(url);
+    const server =
+      url.startsWith('https:') || url.startsWith('unixs:') ? this.#tlsServer() : this.#plainServer();
+    const { door } = this.#options;
+    server.on('request', (req, res) => {
+      if (door === undefined) return void req.socket.destroy();
+      if (this.#closing) res.setHeader('Connection', 'close');
+      door.request(req, res);
+    });
+    server.on('upgrade', (req, socket, head) => {
+      if (door === undefined) socket.destroy();
+      else door.upgrade(req, socket, head);
+    });
+    server.on('clientError', (error, socket) => refuseBadRequest(error, socket));
+    await bind(server, address, this.#options.reusePort ?? false);
+    this.#servers.push(server);
+  }
+
+  #httpOptions() {
+    const { limits } = this.#options;
+    return {
       maxHeaderSize: limits.headerBytes,
       headersTimeout: limits.headersTimeoutMs,
       // Bodies of watches stay open for as long as the watch: the gateway guards bodies itself.
@@ -104,52 +163,98 @@ export class ClientPort {
       keepAliveTimeout: KEEP_ALIVE_MS,
       connectionsCheckingInterval: Math.min(CHECK_MS, limits.headersTimeoutMs),
       noDelay: true,
-    });
-    server.on('request', (req, res) => {
-      if (this.#closing) res.setHeader('Connection', 'close');
-      door.request(req, res);
-    });
-    server.on('upgrade', (req, socket, head) => door.upgrade(req, socket, head));
-    server.on('connection', (socket) => this.#admit(socket));
-    server.on('clientError', (error, socket) => refuseBadRequest(error, socket));
-    const bound = deferred<void>();
-    server.once('error', (error) => bound.reject(bindRefusal(error, host, port)));
-    server.listen({ host, port }, () => bound.resolve());
-    await bound.promise;
-    this.#servers.push(server);
+    };
   }
 
-  #admit(socket: Socket): void {
+  /** HTTP/1.1 as Node serves it, after a look at what comes first. */
+  #plainServer(): Server {
+    const server = createHttpServer(this.#httpOptions());
+    const serveHttp1 = takeListener(server, 'connection');
+    server.on('connection', (socket: Socket) => {
+      if (!this.#admit(socket)) return;
+      this.#undecided.add(socket);
+      socket.once('close', () => this.#undecided.delete(socket));
+      sniff(socket, this.#options.limits.headersTimeoutMs, (what) => {
+        this.#undecided.delete(socket);
+        if (what === 'http2') this.#http2.emit('connection', socket);
+        else if (what === 'http1') serveHttp1(socket);
+        else refuseBadRequest(Object.assign(new Error('late'), { code: 'ERR_HTTP_REQUEST_TIMEOUT' }), socket);
+      });
+    });
+    return server;
+  }
+
+  /** The same with the question left to ALPN; who does not take part in that speaks HTTP/1.1. */
+  #tlsServer(): Server {
+    const { tls, limits } = this.#options;
+    assert(tls !== undefined, 'a URL with TLS has an identity');
+    const server = createHttpsServer({
+      ...this.#httpOptions(),
+      ...tls.serverOptions,
+      ALPNProtocols: ['h2', 'http/1.1'],
+      handshakeTimeout: limits.headersTimeoutMs,
+    });
+    const shakeHands = takeListener(server, 'connection');
+    server.on('connection', (socket: Socket) => {
+      if (this.#admit(socket)) shakeHands(socket);
+    });
+    const serveHttp1 = takeListener(server, 'secureConnection');
+    guardTls(server, tls, (socket: TLSSocket) => {
+      if (socket.alpnProtocol === 'h2') this.#http2.emit('connection', socket);
+      else serveHttp1(socket);
+    });
+    return server;
+  }
+
+  /** Listens nowhere: it is handed the connections that speak HTTP/2. */
+  #openHttp2(): Http2Server {
+    const { grpc, door } = this.#options;
+    const server = createHttp2Server({ ...grpc?.http2Options });
+    server.on('session', (session) => {
+      this.#sessions.add(session);
+      session.once('close', () => this.#sessions.delete(session));
+      session.on('error', () => {});
+      if (this.#closing) session.close();
+    });
+    serveHttp2Requests(server, door?.request.bind(door), grpc !== undefined);
+    grpc?.attach(server);
+    return server;
+  }
+
+  #admit(socket: Socket): boolean {
     if (this.#closing || this.#sockets.size >= this.#options.limits.connections) {
       socket.destroy();
-      return;
+      return false;
     }
     this.#sockets.add(socket);
     socket.once('close', () => this.#sockets.delete(socket));
+    return true;
   }
 }
 
-/** Where to bind for a URL. `localhost` is the IPv4 loopback, as etcd binds it. */
-export function bindAddress(url: string): { readonly host: string; readonly port: number } {
-  const match = /^[^:]*:\/\/(.*):(\d+)$/.exec(url);
-  const host = (match?.[1] ?? '').replace(/^\[(.*)\]$/, '$1');
-  return { host: host === 'localhost' ? '127.0.0.1' : host, port: Number(match?.[2]) };
+/** Takes a server's own listener away, for a stand-in that calls it. */
+function takeListener(server: Server, event: string): (socket: Socket) => void {
+  const [listener] = server.listeners(event);
+  assert(listener !== undefined, () => `the server listens to ${event}`);
+  server.removeAllListeners(event);
+  return (socket) => void listener.call(server, socket);
 }
 
-/** Why an address cannot be bound, in etcd's words where it has some. */
-export function bindRefusal(error: unknown, host: string, port: number): unknown {
-  const code = (error as NodeJS.ErrnoException).code;
-  const reason =
-    code === 'EADDRINUSE'
-      ? 'address already in use'
-      : code === 'EACCES'
-        ? 'permission denied'
-        : code === 'EADDRNOTAVAIL'
-          ? 'cannot assign requested address'
-          : undefined;
-  if (reason === undefined) return error;
-  const address = host.includes(':') ? `[${host}]:${port}` : `${host}:${port}`;
-  return new StartRefused(`listen tcp ${address}: bind: ${reason}`);
+async function bind(server: Server, address: BindAddress, reusePort: boolean): Promise<void> {
+  const bound = deferred<void>();
+  server.once('error', (error) => bound.reject(bindRefusal(error, address)));
+  if ('path' in address) {
+    removeStaleSocket(address.path);
+    server.listen({ path: address.path }, () => bound.resolve());
+  } else {
+    server.listen({ ...address, reusePort }, () => bound.resolve());
+  }
+  await bound.promise;
+}
+
+/** What a process that was killed left behind would keep its successor from binding; etcd removes it too. */
+function removeStaleSocket(path: string): void {
+  if (lstatSync(path, { throwIfNoEntry: false })?.isSocket()) unlinkSync(path);
 }
 
 const STATUS_OF: Readonly<Record<string, string>> = {

@@ -5,3 +5,6 @@ export type { PeerStats } from './peer/outbound.ts';
 export { type PeerAddress, peerAddressOf } from './peer/peer-url.ts';
 export type { SnapshotFiles, SnapshotSink, SnapshotSource } from './peer/snapshot-files.ts';
 export { TcpPeerTransport, type TcpPeerTransportOptions } from './peer/transport.ts';
+export { opensslCipher } from './tls/cipher-suites.ts';
+export { guardTls } from './tls/guard.ts';
+export { TlsFilesRefused, TlsIdentity, type TlsIdentityOptions } from './tls/identity.ts';

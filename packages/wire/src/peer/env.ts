@@ -1,5 +1,6 @@
 import type { Clock, Prng } from '@muster/base';
 import type { PeerEvent } from '@muster/member';
+import type { TlsIdentity } from '../tls/identity.ts';
 import type { Self } from './handshake.ts';
 import type { PeerLimits } from './limits.ts';
 import type { SnapshotFiles } from './snapshot-files.ts';
@@ -18,5 +19,7 @@ export type PeerEnv = {
   readonly log: PeerLog;
   readonly limits: PeerLimits;
   readonly snapshots: SnapshotFiles;
+  /** There must be one where an address says `tls`. */
+  readonly tls: TlsIdentity | undefined;
   readonly emit: (event: PeerEvent) => void;
 };

@@ -1,4 +1,5 @@
-import { connect, type Socket } from 'node:net';
+import { connect, isIP, type Socket } from 'node:net';
+import { connect as connectTls } from 'node:tls';
 import { assert, backoffDelayMs, type Timer } from '@muster/base';
 import type { PeerMessage } from '@muster/member';
 import type { NodeId } from '@muster/raft';
@@ -196,7 +197,7 @@ export class Outbound {
 
   #dial(): void {
     const { clock, limits } = this.#env;
-    const socket = openSocket(this.address);
+    const socket = openSocket(this.address, this.#env);
     const link = new FramedSocket(socket, clock, limits, {
       onFrame: (frame) => this.#onFrame(frame),
       onEnd: (end) => this.#down(end),
@@ -283,8 +284,11 @@ export function helloTo(to: NodeId, kind: ConnectionKind, env: PeerEnv): Uint8Ar
 }
 
 /** Never throws: what is wrong with the address comes as the socket's error. */
-export function openSocket(address: PeerAddress): Socket {
-  return connect({ host: address.host, port: address.port, noDelay: true });
+export function openSocket({ host, port, tls }: PeerAddress, env: PeerEnv): Socket {
+  if (tls !== true) return connect({ host, port, noDelay: true });
+  assert(env.tls !== undefined, 'an address with TLS has an identity');
+  const servername = isIP(host) === 0 ? { servername: host } : {};
+  return connectTls({ host, port, ...servername, ...env.tls.clientOptions });
 }
 
 function addressesOf(urls: readonly string[]): PeerAddress[] {

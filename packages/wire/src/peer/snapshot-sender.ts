@@ -49,7 +49,7 @@ export class SnapshotSender {
   async #transfer(source: SnapshotSource, address: PeerAddress): Promise<void> {
     if (this.#failure) throw this.#failure;
     const env = this.#env;
-    this.#link = new FramedSocket(openSocket(address), env.clock, env.limits, {
+    this.#link = new FramedSocket(openSocket(address, env), env.clock, env.limits, {
       onFrame: (frame) => this.#onFrame(frame),
       onEnd: (end) => this.#fail(new Error(`the connection ended: ${textOf(end)}`)),
     });

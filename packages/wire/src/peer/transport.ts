@@ -1,8 +1,11 @@
 import { createServer, type Server } from 'node:net';
+import { createServer as createTlsServer, Server as TlsServer } from 'node:tls';
 import type { Clock, Prng, Timer } from '@muster/base';
 import { assert } from '@muster/base';
 import type { PeerEvent, PeerMessage, PeerTransport } from '@muster/member';
 import type { NodeId } from '@muster/raft';
+import { guardTls } from '../tls/guard.ts';
+import type { TlsIdentity } from '../tls/identity.ts';
 import type { PeerEnv, PeerLog } from './env.ts';
 import { idText } from './handshake.ts';
 import { Inbound } from './inbound.ts';
@@ -24,6 +27,8 @@ export type TcpPeerTransportOptions = {
   readonly clock: Clock;
   readonly prng: Prng;
   readonly snapshots: SnapshotFiles;
+  /** This member's certificate and whom it trusts; for addresses that speak TLS. */
+  readonly tls?: TlsIdentity;
   readonly log: PeerLog;
   readonly limits?: Partial<PeerLimits>;
 };
@@ -51,6 +56,7 @@ export class TcpPeerTransport implements PeerTransport {
       prng,
       log,
       snapshots,
+      tls: options.tls,
       limits: { ...PEER_LIMITS, ...options.limits },
       emit: (event) => this.#emit(event),
     };
@@ -79,7 +85,7 @@ export class TcpPeerTransport implements PeerTransport {
     return this.#servers.map((server) => {
       const address = server.address();
       assert(typeof address === 'object' && address !== null, 'a listening server has an address');
-      return { host: address.address, port: address.port };
+      return { host: address.address, port: address.port, tls: server instanceof TlsServer };
     });
   }
 
@@ -165,7 +171,7 @@ export class TcpPeerTransport implements PeerTransport {
 
   #listen(address: PeerAddress): Promise<void> {
     return new Promise((resolve, reject) => {
-      const server = createServer({ noDelay: true }, (socket) => this.#inbound.accept(socket));
+      const server = address.tls === true ? this.#tlsServer() : this.#plainServer();
       server.once('error', reject);
       server.listen({ host: address.host, port: address.port }, () => {
         server.off('error', reject);
@@ -174,6 +180,22 @@ export class TcpPeerTransport implements PeerTransport {
         resolve();
       });
     });
+  }
+
+  #plainServer(): Server {
+    return createServer({ noDelay: true }, (socket) => this.#inbound.accept(socket));
+  }
+
+  #tlsServer(): Server {
+    const { tls, limits } = this.#env;
+    assert(tls !== undefined, 'an address with TLS has an identity');
+    const server = createTlsServer({
+      ...tls.serverOptions,
+      noDelay: true,
+      handshakeTimeout: limits.handshakeMs,
+    });
+    guardTls(server, tls, (socket) => this.#inbound.accept(socket));
+    return server;
   }
 
   #scheduleTick(): void {
