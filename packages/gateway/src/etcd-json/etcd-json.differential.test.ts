@@ -8,6 +8,7 @@ import { Prng } from '@muster/base';
 import { WebSocket } from 'ws';
 import { debianProgram } from '../../../../test/support/debian.ts';
 import { type EtcdProcess, startEtcd } from '../../../../test/support/etcd.ts';
+import { Comparison, normal, normalLine, type Step } from '../../test/comparison.ts';
 import {
   type Answer,
   type Ask,
@@ -19,65 +20,23 @@ import {
 
 const etcdBinary = debianProgram('etcd', 'etcd-server');
 
-type Step = readonly [path: string, body: string, ask?: Ask];
-
 let etcd: EtcdProcess;
 let etcdPort: number;
 let ours: TestServer;
+let both: Comparison;
 
 const b64 = (text: string): string => Buffer.from(text).toString('base64');
 
-/** Ids and terms as marks, sizes and hashes gone; what may differ by version made the same. */
-function normal(value: unknown, name = ''): unknown {
-  if (Array.isArray(value)) return value.map((item) => normal(item));
-  if (value !== null && typeof value === 'object') {
-    const entries = Object.entries(value).filter(([key]) => !OWN_FIELDS.has(key));
-    return Object.fromEntries(entries.map(([key, item]) => [key, normal(item, key)]));
-  }
-  return MARKED.has(name) ? '#' : value;
-}
-const MARKED = new Set(['cluster_id', 'member_id', 'raft_term', 'hash', 'memberID']);
-/** `code` within a stream's error is of 3.6. */
-const OWN_FIELDS = new Set(['hash_revision']);
+const compare = (path: string, request: Ask): Promise<Answer> => both.compare(path, request);
 
-function comparable({ status, headers, text, json }: Answer): unknown {
-  return {
-    // FailedPrecondition is 412 in Debian's build alone.
-    status: status === 412 ? 400 : status,
-    type: headers['content-type'],
-    cors: [
-      headers['access-control-allow-origin'],
-      headers['access-control-allow-methods'],
-      headers['access-control-allow-headers'],
-    ],
-    body: json === undefined ? text.split('\n').map(normalLine) : normal(json),
-  };
-}
-
-function normalLine(line: string): unknown {
-  return line.startsWith('{') ? normal(JSON.parse(line)) : line;
-}
-
-async function compare(path: string, request: Ask): Promise<Answer> {
-  const [theirs, mine] = await Promise.all([ask(etcdPort, path, request), ask(ours.port, path, request)]);
-  const what = `${request.method ?? 'POST'} ${path} ${String(request.body).slice(0, 2000)}`;
-  assert.deepEqual(
-    comparable(mine),
-    comparable(theirs),
-    `${what}\nours   ${mine.text}\netcd's ${theirs.text}`,
-  );
-  return theirs;
-}
-
-async function compareAll(steps: readonly Step[]): Promise<void> {
-  for (const [path, body, request] of steps) await compare(path, { ...request, body });
-}
+const compareAll = (steps: readonly Step[]): Promise<void> => both.all(steps);
 
 describe('etcd and this gateway', { skip: etcdBinary === undefined }, () => {
   before(async () => {
     etcd = await startEtcd(etcdBinary as string);
     etcdPort = Number(new URL(etcd.url).port);
     ours = await startServer();
+    both = new Comparison(etcdPort, ours.port);
   });
 
   after(async () => {
@@ -243,7 +202,7 @@ describe('etcd and this gateway', { skip: etcdBinary === undefined }, () => {
 
   test('watch streams', async () => {
     const created = { create_request: { key: b64('w/'), range_end: b64('w0') } };
-    const both = [new RawStream(ours.port, '/v3/watch')];
+    const streams = [new RawStream(ours.port, '/v3/watch')];
     // etcd's HTTP/1.1 side answers only when the request has ended, so its messages go in one body.
     const inputs = [
       created,
@@ -256,20 +215,20 @@ describe('etcd and this gateway', { skip: etcdBinary === undefined }, () => {
       { create_request: { key: b64('w/'), start_revision: '1000000' } },
       { cancel_request: { watch_id: '5' } },
     ];
-    both.push(new RawStream(etcdPort, '/v3/watch'));
-    for (const stream of both) {
+    streams.push(new RawStream(etcdPort, '/v3/watch'));
+    for (const stream of streams) {
       for (const input of inputs) stream.send(JSON.stringify(input));
       stream.endInput();
     }
-    await Promise.all(both.map((stream) => stream.count(8)));
+    await Promise.all(streams.map((stream) => stream.count(8)));
     await compare('/v3/kv/put', { body: JSON.stringify({ key: b64('w/1'), value: b64('a') }) });
     const txn = ['w/1', 'w/2'].map((key) => ({ request_put: { key: b64(key), value: b64('b') } }));
     await compare('/v3/kv/txn', { body: JSON.stringify({ success: txn }) });
     await compare('/v3/kv/deleterange', { body: JSON.stringify({ key: b64('w/1') }) });
-    await Promise.all(both.map((stream) => stream.count(11)));
-    const [mine, theirs] = both.map((stream) => byWatch(stream.results.map((line) => normal(line))));
+    await Promise.all(streams.map((stream) => stream.count(11)));
+    const [mine, theirs] = streams.map((stream) => byWatch(stream.results.map((line) => normal(line))));
     assert.deepEqual(mine, theirs);
-    for (const stream of both) stream.close();
+    for (const stream of streams) stream.close();
   });
 
   test('WebSockets', async () => {
