@@ -1,3 +1,5 @@
+export type { ClientCredentials, ClientLog, ClientTls, ConnectOptions } from './client/options.ts';
+export { connectEtcd, type RemoteEtcd } from './client/remote-etcd.ts';
 export type { PeerLog } from './peer/env.ts';
 export { idText } from './peer/handshake.ts';
 export { PEER_LIMITS, type PeerLimits } from './peer/limits.ts';

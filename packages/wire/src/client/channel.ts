@@ -1,0 +1,239 @@
+import {
+  create,
+  type DescMessage,
+  type DescMethod,
+  fromBinary,
+  type MessageInitShape,
+  type MessageShape,
+  toBinary,
+} from '@bufbuild/protobuf';
+import {
+  type ChannelCredentials,
+  type ChannelOptions,
+  Client,
+  type ClientDuplexStream,
+  type ClientReadableStream,
+  connectivityState,
+  credentials,
+  type CallOptions as GrpcCallOptions,
+  Metadata,
+} from '@grpc/grpc-js';
+import type { Clock } from '@muster/base';
+import { GrpcCode } from '@muster/contract';
+import type { Endpoint } from './endpoint.ts';
+import { CallFailure, failureOf } from './failure.ts';
+import { CLIENT_LIMITS } from './limits.ts';
+import type { ClientTls } from './options.ts';
+
+/** What goes along with a call. */
+export type Sending = {
+  readonly token: string | undefined;
+  readonly requireLeader: boolean;
+  /** Milliseconds from now, when there is a limit. */
+  readonly timeoutMs?: number | undefined;
+  readonly signal?: AbortSignal | undefined;
+};
+
+export type ChannelSettings = {
+  readonly clock: Clock;
+  readonly tls: ClientTls | undefined;
+  readonly keepaliveTimeMs: number;
+  readonly keepaliveTimeoutMs: number;
+};
+
+/** The metadata of etcd's own clients; some servers count them by it. */
+const CLIENT_API_VERSION = '3.5';
+/** grpc-js wants a number where there is to be no ping. */
+const NEVER_MS = 2 ** 31 - 1;
+
+/** One connection to one member, made again whenever it is lost, and how well it does. */
+export class EndpointChannel {
+  readonly endpoint: Endpoint;
+  readonly #client: Client;
+  readonly #clock: Clock;
+  readonly #onChange: () => void;
+  #ready = false;
+  #closed = false;
+  #failures = 0;
+  #coolUntilMs = Number.NEGATIVE_INFINITY;
+
+  constructor(endpoint: Endpoint, settings: ChannelSettings, onChange: () => void) {
+    this.endpoint = endpoint;
+    this.#clock = settings.clock;
+    this.#onChange = onChange;
+    this.#client = new Client(
+      endpoint.target,
+      credentialsFor(endpoint, settings.tls),
+      channelOptions(settings),
+    );
+    this.#follow();
+  }
+
+  /** Connected, as far as is known. */
+  get ready(): boolean {
+    return this.#ready;
+  }
+
+  /** Connected, and no call failed on it a moment ago. */
+  get healthy(): boolean {
+    return this.#ready && this.#clock.nowMs() >= this.#coolUntilMs;
+  }
+
+  /** A call was answered, be it with a refusal. */
+  succeeded(): void {
+    this.#failures = 0;
+    this.#coolUntilMs = Number.NEGATIVE_INFINITY;
+  }
+
+  /** A call failed in a way that another member may not. */
+  failed(): void {
+    const { coolDownFirstMs, coolDownMaxMs } = CLIENT_LIMITS;
+    const coolMs = Math.min(coolDownMaxMs, coolDownFirstMs * 2 ** Math.min(this.#failures++, 16));
+    this.#coolUntilMs = this.#clock.nowMs() + coolMs;
+  }
+
+  close(): void {
+    this.#closed = true;
+    this.#ready = false;
+    this.#client.close();
+  }
+
+  /** One request, one answer. Rejects with a `CallFailure`. */
+  unary<I extends DescMessage, O extends DescMessage>(
+    method: DescMethod & { input: I; output: O },
+    request: MessageInitShape<I>,
+    sending: Sending,
+  ): Promise<MessageShape<O>> {
+    return new Promise((resolve, reject) => {
+      const { signal } = sending;
+      if (signal?.aborted) return reject(canceled());
+      const call = this.#client.makeUnaryRequest(
+        pathOf(method),
+        encoderOf(method.input),
+        decoderOf(method.output),
+        create(method.input, request),
+        metadataOf(sending),
+        optionsOf(sending),
+        (error, answer) => {
+          signal?.removeEventListener('abort', abort);
+          if (error) reject(signal?.aborted ? canceled() : failureOf(error));
+          else resolve(answer as MessageShape<O>);
+        },
+      );
+      const abort = () => call.cancel();
+      signal?.addEventListener('abort', abort, { once: true });
+    });
+  }
+
+  /** One request, many answers. */
+  serverStream<I extends DescMessage, O extends DescMessage>(
+    method: DescMethod & { input: I; output: O },
+    request: MessageInitShape<I>,
+    sending: Sending,
+  ): ClientReadableStream<MessageShape<O>> {
+    return this.#client.makeServerStreamRequest(
+      pathOf(method),
+      encoderOf(method.input),
+      decoderOf(method.output),
+      create(method.input, request),
+      metadataOf(sending),
+      optionsOf(sending),
+    );
+  }
+
+  /** Many of both. */
+  duplex<I extends DescMessage, O extends DescMessage>(
+    method: DescMethod & { input: I; output: O },
+    sending: Sending,
+  ): ClientDuplexStream<MessageShape<I>, MessageShape<O>> {
+    return this.#client.makeBidiStreamRequest(
+      pathOf(method),
+      encoderOf(method.input),
+      decoderOf(method.output),
+      metadataOf(sending),
+      optionsOf(sending),
+    );
+  }
+
+  /** Keeps the connection wanted, and `ready` true to what it is. */
+  #follow(): void {
+    if (this.#closed) return;
+    const channel = this.#client.getChannel();
+    const state = channel.getConnectivityState(true);
+    const ready = state === connectivityState.READY;
+    if (ready && !this.#ready) this.succeeded();
+    const changed = ready !== this.#ready;
+    this.#ready = ready;
+    if (changed) this.#onChange();
+    channel.watchConnectivityState(state, Number.POSITIVE_INFINITY, () => this.#follow());
+  }
+}
+
+const canceled = () => new CallFailure(GrpcCode.CANCELLED, 'context canceled');
+
+const pathOf = (method: DescMethod) => `/${method.parent.typeName}/${method.name}`;
+
+const encoders = new WeakMap<DescMessage, (message: never) => Buffer>();
+function encoderOf<I extends DescMessage>(schema: I): (message: MessageShape<I>) => Buffer {
+  let encode = encoders.get(schema) as ((message: MessageShape<I>) => Buffer) | undefined;
+  if (!encode) {
+    encode = (message) => {
+      const bytes = toBinary(schema, message);
+      return Buffer.from(bytes.buffer, bytes.byteOffset, bytes.byteLength);
+    };
+    encoders.set(schema, encode);
+  }
+  return encode;
+}
+
+const decoders = new WeakMap<DescMessage, (bytes: Buffer) => unknown>();
+function decoderOf<O extends DescMessage>(schema: O): (bytes: Buffer) => MessageShape<O> {
+  let decode = decoders.get(schema) as ((bytes: Buffer) => MessageShape<O>) | undefined;
+  if (!decode) {
+    // Through a plain Uint8Array: byte fields are slices of it, and a slice of a Buffer is a Buffer.
+    decode = (bytes) => fromBinary(schema, new Uint8Array(bytes.buffer, bytes.byteOffset, bytes.byteLength));
+    decoders.set(schema, decode);
+  }
+  return decode;
+}
+
+function metadataOf({ token, requireLeader }: Sending): Metadata {
+  const metadata = new Metadata();
+  metadata.set('client-api-version', CLIENT_API_VERSION);
+  if (token !== undefined && token !== '') metadata.set('token', token);
+  if (requireLeader) metadata.set('hasleader', 'true');
+  return metadata;
+}
+
+function optionsOf({ timeoutMs }: Sending): GrpcCallOptions {
+  return timeoutMs === undefined ? {} : { deadline: Date.now() + timeoutMs };
+}
+
+function credentialsFor(endpoint: Endpoint, tls: ClientTls | undefined): ChannelCredentials {
+  if (!endpoint.secure) return credentials.createInsecure();
+  const pem = (text: string | Uint8Array | undefined) => (text === undefined ? null : Buffer.from(text));
+  return credentials.createSsl(pem(tls?.ca), pem(tls?.key), pem(tls?.cert), {
+    rejectUnauthorized: !(tls?.insecureSkipVerify ?? false),
+    ...(tls?.insecureSkipVerify ? { checkServerIdentity: () => undefined } : {}),
+  });
+}
+
+function channelOptions({ tls, keepaliveTimeMs, keepaliveTimeoutMs }: ChannelSettings): ChannelOptions {
+  const pings = keepaliveTimeMs > 0;
+  return {
+    'grpc.max_receive_message_length': -1,
+    'grpc.max_send_message_length': -1,
+    'grpc.keepalive_time_ms': pings ? keepaliveTimeMs : NEVER_MS,
+    ...(pings ? { 'grpc.keepalive_timeout_ms': keepaliveTimeoutMs } : {}),
+    'grpc.initial_reconnect_backoff_ms': CLIENT_LIMITS.reconnectFirstMs,
+    'grpc.max_reconnect_backoff_ms': CLIENT_LIMITS.reconnectMaxMs,
+    'grpc.enable_retries': 0,
+    'grpc.enable_http_proxy': 0,
+    'grpc.service_config_disable_resolution': 1,
+    'grpc.use_local_subchannel_pool': 1,
+    'grpc.enable_channelz': 0,
+    ...(tls?.serverName === undefined
+      ? {}
+      : { 'grpc.ssl_target_name_override': tls.serverName, 'grpc.default_authority': tls.serverName }),
+  };
+}
