@@ -76,6 +76,13 @@ const ARROWS: Record<string, { readonly values: readonly string[]; readonly type
 const EXCEPTIONS = new Set([
   'packages/disk member:WalError', // the port's own error class: the member tells it by its field
   'packages/disk kv:TABLES', // the port's list of tables
+  // What the tables hold, as etcd's backend file: backups are made of tables and restored to them.
+  'packages/disk kv:etcdBuckets',
+  'packages/disk kv:BackendImport',
+  'packages/disk kv:BackendDamaged',
+  'packages/disk member:RAFT_META_KEY',
+  'packages/disk member:decodeRaftMeta',
+  'packages/disk member:encodeRaftMeta',
 ]);
 
 test('imports follow the arrows of the design', () => {

@@ -1,12 +1,20 @@
 /** The data directory and what lies in it, opened in order and closed in the reverse one. */
 import { resolve } from 'node:path';
 import { AssertionFailed } from '@muster/base';
-import { type LmdbEngine, openDataDir, openEngine, openSnapshotStore, openWal } from '@muster/disk';
-import type { SnapshotStore, Wal, WalContents } from '@muster/member';
+import {
+  type LmdbEngine,
+  openBackups,
+  openDataDir,
+  openEngine,
+  openSnapshotStore,
+  openWal,
+} from '@muster/disk';
+import type { SnapshotStore, StorageUpkeep, Wal, WalContents } from '@muster/member';
 import type { SnapshotFiles } from '@muster/wire';
 import type { Identity } from './bootstrap.ts';
 import { StartRefused } from './command-line.ts';
 import type { Logger } from './logger.ts';
+import { ETCD_CLUSTER_VERSION, ETCD_STORAGE_VERSION } from './version.ts';
 
 export type OpenParts = {
   readonly engine: LmdbEngine;
@@ -14,6 +22,7 @@ export type OpenParts = {
   readonly walContents: WalContents;
   readonly snapshots: SnapshotStore;
   readonly snapshotFiles: SnapshotFiles;
+  readonly upkeep: StorageUpkeep;
 };
 
 export type Storage = {
@@ -55,11 +64,21 @@ export async function openStorage(path: string, logger: Logger, timings: Storage
     });
     closers.push(() => new Promise((done) => wal.close(done)));
     const snapshots = await openSnapshotStore(directory.snapPath, engine);
+    const backups = await openBackups({
+      engine,
+      directory: directory.snapPath,
+      clusterVersion: ETCD_CLUSTER_VERSION,
+      storageVersion: ETCD_STORAGE_VERSION,
+    });
+    const upkeep: StorageUpkeep = {
+      snapshot: (signal) => backups.snapshot(signal),
+      defragment: () => snapshots.defragment(),
+    };
     if (directory.identity === undefined) {
       const { memberId, clusterId } = identity;
       await directory.setIdentity({ memberId, clusterId, name });
     }
-    return { engine, wal, walContents: contents, snapshots, snapshotFiles: snapshots };
+    return { engine, wal, walContents: contents, snapshots, snapshotFiles: snapshots, upkeep };
   }
 }
 

@@ -10,6 +10,8 @@ export const MUSTER_VERSION: string = manifest.version;
 export const ETCD_VERSION = '3.6.5';
 /** The cluster version of etcd's `/version`: the minor line with a zero patch. */
 export const ETCD_CLUSTER_VERSION = '3.6.0';
+/** The storage format that status and snapshots name: that of etcd 3.6. */
+export const ETCD_STORAGE_VERSION = '3.6.0';
 
 /** `--version`, in etcd's shape. */
 export function versionText(): string {

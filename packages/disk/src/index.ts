@@ -1,3 +1,11 @@
+export { type BackupOptions, Backups, openBackups } from './backup/backups.ts';
+export {
+  SnapshotRefused,
+  type SnapshotStatus,
+  snapshotStatus,
+  verifySnapshot,
+} from './backup/status.ts';
+export { BoltDamaged } from './bolt/format.ts';
 export { type DataDir, type MemberIdentity, openDataDir } from './data-dir.ts';
 export type { Done, DoneWith, Fs, FsFile, OpenMode } from './fs.ts';
 export { type LmdbEngine, type OpenEngineOptions, openEngine } from './lmdb/engine.ts';

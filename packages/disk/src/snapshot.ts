@@ -77,12 +77,21 @@ export class DiskSnapshotStore implements SnapshotStore {
     this.#inTurn(() => this.#install(name)).then(
       (old) => {
         // What was read from the old state must not be mixed with the new one: `done` comes in the same turn.
-        const closing = old?.root.close() ?? Promise.resolve();
-        this.#tail = Promise.allSettled([this.#tail, closing]);
+        // It closes when nothing reads it any more.
+        if (old) void this.#engine.retire(old);
         done();
       },
       (error: unknown) => done(asError(error)),
     );
+  }
+
+  /**
+   * Replaces the data file by a copy without its free pages. Meanwhile reads and writes go on, and what is written
+   * waits in memory: when that becomes much the member stops applying for as long. A crash finds the one file or the
+   * other, with the same content.
+   */
+  defragment(): Promise<void> {
+    return this.#inTurn(() => this.#defragment());
   }
 
   prune(keep: number): void {
@@ -182,6 +191,40 @@ export class DiskSnapshotStore implements SnapshotStore {
       throw error;
     }
     await called((done) => this.#engine.hold(done));
+    const { replaced, error } = await this.#replaceData(built);
+    const old = this.#engine.resume(replaced);
+    if (!error) return old;
+    if (old) void this.#engine.retire(old);
+    throw error;
+  }
+
+  async #defragment(): Promise<void> {
+    const { directory } = this.#engine;
+    const built = `${directory}/${INSTALL_FILE}`;
+    await this.#removeFiles(built, built + LOCK_SUFFIX);
+    await called((done) => this.#engine.hold(done));
+    try {
+      await this.#engine.environment.root.backup(built, true);
+      const file = await called<FsFile>((done) => this.#fs.open(built, 'read', done));
+      try {
+        await called((done) => file.sync(done));
+      } finally {
+        await called((done) => file.close(done));
+      }
+    } catch (error) {
+      this.#engine.resume(false);
+      await this.#removeFiles(built, built + LOCK_SUFFIX);
+      throw error;
+    }
+    const { replaced, error } = await this.#replaceData(built);
+    if (replaced) void this.#engine.retire(this.#engine.exchange());
+    else this.#engine.resume(false);
+    if (error) throw error;
+  }
+
+  /** The built file becomes the data file. An error may come after that has happened. */
+  async #replaceData(built: string): Promise<{ readonly replaced: boolean; readonly error?: unknown }> {
+    const { directory } = this.#engine;
     let replaced = false;
     try {
       const data = `${directory}/${DATA_FILE}`;
@@ -190,11 +233,10 @@ export class DiskSnapshotStore implements SnapshotStore {
       // The table of readers belongs to the file that was; the open environment keeps its own.
       await this.#removeFiles(data + LOCK_SUFFIX, built + LOCK_SUFFIX);
       await called((done) => this.#fs.syncDirectory(directory, done));
+      return { replaced };
     } catch (error) {
-      await this.#engine.resume(replaced)?.root.close();
-      throw error;
+      return { replaced, error };
     }
-    return this.#engine.resume(replaced);
   }
 
   /** Reads the image, checks it and writes it to a new data file. */

@@ -3,7 +3,7 @@ import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { binaryString, utf8, utf8Text } from '@muster/base';
 import fc from 'fast-check';
-import { type Bounds, type Engine, TABLES, type Table } from './engine.ts';
+import { type Bounds, type Engine, type EngineView, TABLES, type Table } from './engine.ts';
 
 /** An empty engine for one test. `close` is called at the test's end, whatever its outcome. */
 export type EngineUnderTest = { readonly engine: Engine; readonly close: () => void | Promise<void> };
@@ -38,6 +38,44 @@ export function engineSuite(name: string, makeEngine: MakeEngine): void {
   rangeChecks(check);
   durabilityChecks(check);
   twinChecks(check);
+  viewChecks(check);
+}
+
+const viewed = (engine: Engine): Promise<EngineView> =>
+  new Promise((resolve, reject) =>
+    engine.view((error, view) => (view ? resolve(view) : reject(error ?? new Error('no view')))),
+  );
+
+function viewChecks(check: Check): void {
+  check('a view stays as it is while the engine goes on, iterations under way included', async (engine) => {
+    const long = new Uint8Array(5000).fill(0x62);
+    put(engine, 'keys', 'a=1', 'c=1');
+    engine.put('keys', long, utf8('long'));
+    engine.commit(3);
+    const view = await viewed(engine);
+    const running = view.iterate('keys')[Symbol.iterator]();
+    assert.equal(utf8Text((running.next().value as [Uint8Array, Uint8Array])[1]), '1');
+    put(engine, 'keys', 'a=2', 'b=2');
+    engine.delete('keys', long);
+    engine.commit(4);
+    await flushed(engine);
+    const rest: string[] = [];
+    for (let step = running.next(); !step.done; step = running.next()) rest.push(utf8Text(step.value[1]));
+    assert.deepEqual(rest, ['long', '1']);
+    assert.equal(view.tag, 3);
+    assert.equal(utf8Text(view.get('keys', long) as Uint8Array), 'long');
+    assert.equal(view.get('keys', utf8('b')), undefined);
+    assert.deepEqual(
+      [...view.iterate('keys', { from: utf8('b') })].map(([, value]) => utf8Text(value)),
+      ['long', '1'],
+    );
+    const later = await viewed(engine);
+    assert.deepEqual([...later.iterate('keys')].map(([, value]) => utf8Text(value)), ['2', '2', '1']);
+    view.close();
+    view.close();
+    assert.equal(utf8Text(later.get('keys', utf8('b')) as Uint8Array), '2');
+    later.close();
+  });
 }
 
 type Check = (title: string, body: (engine: Engine) => void | Promise<void>) => void;

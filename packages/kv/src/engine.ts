@@ -37,6 +37,17 @@ export interface EngineReader {
   iterate(table: Table, bounds?: Bounds): Iterable<Entry>;
 }
 
+/**
+ * The state as of one sealed unit, whatever is written since. Its iterations may go on over many turns. It throws once
+ * the engine is closed. Storage that it needs is not given back before it is closed.
+ */
+export interface EngineView extends EngineReader {
+  /** Of the newest unit in it. */
+  readonly tag: number;
+  /** To be called once it is no longer needed. Idempotent. */
+  close(): void;
+}
+
 export interface Engine extends EngineReader {
   put(table: Table, key: Uint8Array, value: Uint8Array): void;
   delete(table: Table, key: Uint8Array): void;
@@ -46,6 +57,8 @@ export interface Engine extends EngineReader {
   readonly flushedTag: number;
   /** Calls `done` once every unit sealed so far is durable, or with the error that prevents it. */
   flush(done: (error?: Error) => void): void;
+  /** A view of every unit sealed so far, and perhaps of later ones; or the error that prevents it. */
+  view(done: (error: Error | undefined, view: EngineView | undefined) => void): void;
   /** Bytes on disk and bytes in use, for Status and the quota. */
   size(): { readonly total: number; readonly inUse: number };
   /** Sealed bytes that wait to become durable: the apply loop slows down when this grows. */

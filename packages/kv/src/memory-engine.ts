@@ -1,5 +1,5 @@
 import { assert } from '@muster/base';
-import type { Bounds, Engine, Entry, Table } from './engine.ts';
+import type { Bounds, Engine, EngineView, Entry, Table } from './engine.ts';
 import { TABLES } from './engine.ts';
 import { SortedTable } from './sorted-table.ts';
 
@@ -70,6 +70,19 @@ export class MemoryEngine implements Engine {
   flush(done: (error?: Error) => void): void {
     this.#makeDurable();
     (this.#options.defer ?? queueMicrotask)(() => done());
+  }
+
+  /** A copy. */
+  view(done: (error: Error | undefined, view: EngineView | undefined) => void): void {
+    this.flush(() => {
+      const copy = this.crashCopy();
+      done(undefined, {
+        tag: copy.flushedTag,
+        get: (table, key) => copy.get(table, key),
+        iterate: (table, bounds) => copy.iterate(table, bounds),
+        close: () => {},
+      });
+    });
   }
 
   size(): { readonly total: number; readonly inUse: number } {

@@ -1,6 +1,6 @@
 import { assert } from '@muster/base';
 import { KvError } from '@muster/contract';
-import type { Engine } from './engine.ts';
+import type { Engine, EngineReader } from './engine.ts';
 import type { LeaseTable } from './lease-table.ts';
 import {
   type ChainLinks,
@@ -15,26 +15,19 @@ import {
   nextHead,
 } from './records.ts';
 import { type Revision, revisionKey } from './revision.ts';
+import { FIRST_REVISION, NEVER_COMPACTED } from './state-records.ts';
 import type { Event, KeyValue } from './types.ts';
 
 const NO_VALUE = new Uint8Array(0);
 
-/** A fresh store stands at 1, so that the first write gets revision 2, and was never compacted. */
-export const FIRST_REVISION = 1;
-export const NEVER_COMPACTED = -1;
-
-/** The revisioned key space over an Engine: reads at any kept revision, and the writing of one revision at a time. */
-export class MvccStore {
-  readonly engine: Engine;
-  readonly leases: LeaseTable;
+/** Reads at any kept revision of the key space, out of an engine or a view of one. */
+export class MvccReader {
+  readonly engine: EngineReader;
   currentRevision = FIRST_REVISION;
   compactRevision = NEVER_COMPACTED;
-  /** Events carry `prevKv` only while this is true: it costs one read for each change of a live key. */
-  wantPrevValues = true;
 
-  constructor(engine: Engine, leases: LeaseTable) {
+  constructor(engine: EngineReader) {
     this.engine = engine;
-    this.leases = leases;
   }
 
   /** The newest record of a key, deleted or not. */
@@ -108,6 +101,19 @@ export class MvccStore {
       () => `record ${at.main}/${at.sub} is gone, compacted at ${this.compactRevision}`,
     );
     return decodeLinks(at.main, record);
+  }
+}
+
+/** The revisioned key space over an Engine: reads at any kept revision, and the writing of one revision at a time. */
+export class MvccStore extends MvccReader {
+  declare readonly engine: Engine;
+  readonly leases: LeaseTable;
+  /** Events carry `prevKv` only while this is true: it costs one read for each change of a live key. */
+  wantPrevValues = true;
+
+  constructor(engine: Engine, leases: LeaseTable) {
+    super(engine);
+    this.leases = leases;
   }
 }
 

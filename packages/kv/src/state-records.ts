@@ -1,8 +1,13 @@
 /** Records of the small tables: leases, members, alarms, and the store's own entry in `meta`. */
 import { utf8 } from '@muster/base';
 import { ByteReader, ByteWriter } from './byte-codec.ts';
+import type { EngineReader } from './engine.ts';
 import { type Revision, revisionKey, revisionMain, revisionSub } from './revision.ts';
 import type { Alarm, AlarmType, MemberInfo } from './types.ts';
+
+/** A fresh store stands at 1, so that the first write gets revision 2, and was never compacted. */
+export const FIRST_REVISION = 1;
+export const NEVER_COMPACTED = -1;
 
 const FORMAT = 1;
 const LEARNER = 1;
@@ -53,6 +58,18 @@ export function decodeStoreMeta(bytes: Uint8Array): StoreMeta {
   const cursor = reader.rest();
   const at = { main: revisionMain(cursor), sub: revisionSub(cursor) };
   return { currentRevision, compactRevision, finishedRevision, compaction: { target, cursor: at } };
+}
+
+export const EMPTY_STORE_META: StoreMeta = {
+  currentRevision: FIRST_REVISION,
+  compactRevision: NEVER_COMPACTED,
+  finishedRevision: NEVER_COMPACTED,
+  compaction: undefined,
+};
+
+export function readStoreMeta(engine: EngineReader): StoreMeta {
+  const record = engine.get('meta', STORE_META_KEY);
+  return record === undefined ? EMPTY_STORE_META : decodeStoreMeta(record);
 }
 
 /** A 64-bit id as a table key. Signed ids keep their bits. */

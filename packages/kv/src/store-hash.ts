@@ -2,16 +2,21 @@ import { crc32c, utf8 } from '@muster/base';
 import { KvError } from '@muster/contract';
 import type { HashKvResult } from './api.ts';
 import { ByteWriter } from './byte-codec.ts';
-import type { MvccStore } from './mvcc-store.ts';
+import type { EngineReader } from './engine.ts';
+import { etcdKeyValue, etcdRevisionKey } from './etcd-records.ts';
+import { MvccReader } from './mvcc-store.ts';
 import { type Change, decodeChange, decodeHead } from './records.ts';
 import { revisionKey, revisionMain, revisionSub } from './revision.ts';
-import type { KeyValue } from './types.ts';
+import { encodeStoreMeta, readStoreMeta, STORE_META_KEY, type StoreMeta } from './state-records.ts';
 
+/** Records looked at between two yields: well below a millisecond of work. */
+const RECORDS_PER_STEP = 64;
 const PREFIX = utf8('key');
-const SEPARATOR = 0x5f;
-const TOMBSTONE_MARK = 0x74;
 
 const writer = new ByteWriter();
+
+/** Work in small steps, with its result at the end. */
+export type Steps<T> = Generator<void, T>;
 
 /**
  * etcd's HashKV: CRC-32C over "key" and, of each kept change up to `revision` (0 is the current one), etcd's revision
@@ -20,82 +25,89 @@ const writer = new ByteWriter();
  *
  * Of changes at or below the compact revision only those count that compacting at `revision` would keep; when nothing
  * at all is alive at `revision`, those that the compaction kept (measured on etcd 3.4.23).
+ *
+ * Steps may be turns apart when `reader` is a view. Throws `FUTURE_REVISION` or `COMPACTED`.
  */
-export function hashKv(store: MvccStore, revision: number): HashKvResult {
-  const at = revision <= 0 ? store.currentRevision : revision;
-  const { compactRevision } = store;
-  if (at > store.currentRevision) throw new KvError('FUTURE_REVISION', { extra: { compactRevision } });
+export function* hashKvSteps(
+  reader: EngineReader,
+  meta: Pick<StoreMeta, 'currentRevision' | 'compactRevision'>,
+  revision: number,
+): Steps<HashKvResult> {
+  const { currentRevision, compactRevision } = meta;
+  const at = revision <= 0 ? currentRevision : revision;
+  if (at > currentRevision) throw new KvError('FUTURE_REVISION', { extra: { compactRevision } });
   if (at < compactRevision) throw new KvError('COMPACTED', { extra: { compactRevision } });
-  const keptAt = anyAlive(store, at) ? at : compactRevision;
+  const store = new MvccReader(reader);
+  const keptAt = (yield* anyAlive(store, at)) ? at : compactRevision;
   let hash = crc32c(PREFIX);
-  for (const [key, record] of store.engine.iterate('revisions', { to: revisionKey(at + 1, 0) })) {
+  let looked = 0;
+  for (const [key, record] of reader.iterate('revisions', { to: revisionKey(at + 1, 0) })) {
+    if (++looked % RECORDS_PER_STEP === 0) yield;
     const main = revisionMain(key);
     const sub = revisionSub(key);
     const change = decodeChange(main, record);
     if (main <= compactRevision && !isKept(store, change, main, sub, keptAt)) continue;
-    writeEtcdRecord(change, main, sub);
-    hash = crc32c(writer.take(), hash);
+    hash = crc32c(etcdRevisionKey({ main, sub }, change.deleted), hash);
+    hash = crc32c(etcdKeyValue(change.kv, change.deleted), hash);
   }
   return { hash, compactRevision, hashRevision: at };
 }
 
-/** A hash of everything that is replicated: the kept history and whatever the callers adds in `rest`. */
-export function hashWith(hash: number, rest: Iterable<readonly [Uint8Array, Uint8Array]>): number {
-  let out = hash;
-  for (const [key, value] of rest) {
-    writer.bytes(key);
-    writer.bytes(value);
-    out = crc32c(writer.take(), out);
-  }
-  return out;
+/** The same of a view, which knows its own revisions. */
+export function hashKvOfView(view: EngineReader, revision: number): Steps<HashKvResult> {
+  return hashKvSteps(view, readStoreMeta(view), revision);
 }
 
-function anyAlive(store: MvccStore, revision: number): boolean {
+/** A hash of everything that is replicated, equal on members that have applied the same. */
+export function* storeHashSteps(reader: EngineReader, meta: StoreMeta): Steps<number> {
+  const { hash } = yield* hashKvSteps(reader, meta, 0);
+  // How far a compaction has come is each member's own affair.
+  let all = withRecord(
+    hash,
+    STORE_META_KEY,
+    encodeStoreMeta({ ...meta, finishedRevision: 0, compaction: undefined }),
+  );
+  let looked = 0;
+  for (const table of ['leases', 'members', 'alarms', 'auth'] as const) {
+    for (const [key, value] of reader.iterate(table)) {
+      if (++looked % RECORDS_PER_STEP === 0) yield;
+      all = withRecord(all, key, value);
+    }
+  }
+  return all;
+}
+
+export function storeHashOfView(view: EngineReader): Steps<number> {
+  return storeHashSteps(view, readStoreMeta(view));
+}
+
+/** All of it now. */
+export function runSteps<T>(steps: Steps<T>): T {
+  for (;;) {
+    const step = steps.next();
+    if (step.done) return step.value;
+  }
+}
+
+function withRecord(hash: number, key: Uint8Array, value: Uint8Array): number {
+  writer.bytes(key);
+  writer.bytes(value);
+  return crc32c(writer.take(), hash);
+}
+
+function* anyAlive(store: MvccReader, revision: number): Steps<boolean> {
+  let looked = 0;
   for (const [, record] of store.engine.iterate('keys')) {
+    if (++looked % RECORDS_PER_STEP === 0) yield;
     if (store.stateAt(decodeHead(record), revision) !== undefined) return true;
   }
   return false;
 }
 
 /** Whether a change is the newest of its key at `revision`, and not a deletion. */
-function isKept(store: MvccStore, change: Change, main: number, sub: number, revision: number): boolean {
+function isKept(store: MvccReader, change: Change, main: number, sub: number, revision: number): boolean {
   if (change.deleted) return false;
   const head = store.head(change.kv.key);
   const newest = head === undefined ? undefined : store.newestAt(head, revision);
   return newest !== undefined && newest.main === main && newest.sub === sub;
-}
-
-function writeEtcdRecord({ deleted, kv }: Change, main: number, sub: number): void {
-  writer.u64(BigInt(main));
-  writer.u8(SEPARATOR);
-  writer.u64(BigInt(sub));
-  if (deleted) writer.u8(TOMBSTONE_MARK);
-  writeEtcdKeyValue(deleted ? { ...kv, modRevision: 0 } : kv);
-}
-
-/** mvccpb.KeyValue in proto3: fields in order, zero values left out. */
-function writeEtcdKeyValue(kv: KeyValue): void {
-  writeBytesField(1, kv.key);
-  writeNumberField(2, kv.createRevision);
-  writeNumberField(3, kv.modRevision);
-  writeNumberField(4, kv.version);
-  writeBytesField(5, kv.value);
-  if (kv.lease !== 0n) {
-    writer.u8(6 << 3);
-    let rest = BigInt.asUintN(64, kv.lease);
-    for (; rest >= 0x80n; rest >>= 7n) writer.u8(Number(rest & 0x7fn) | 0x80);
-    writer.u8(Number(rest));
-  }
-}
-
-function writeBytesField(field: number, value: Uint8Array): void {
-  if (value.length === 0) return;
-  writer.u8((field << 3) | 2);
-  writer.bytes(value);
-}
-
-function writeNumberField(field: number, value: number): void {
-  if (value === 0) return;
-  writer.u8(field << 3);
-  writer.varint(value);
 }

@@ -5,30 +5,45 @@ import type {
   AlarmRequest,
   CallOptions,
   CoreApi,
+  EngineView,
   HashKvResult,
   SnapshotChunk,
   StatusResult,
   WithHeader,
 } from '@muster/kv';
+import { hashKvOfView, storeHashOfView } from '@muster/kv';
 import { NONE } from '@muster/raft';
+import { hashed } from './hashing.ts';
 import type { LocalCalls } from './local-calls.ts';
 import type { Member } from './member.ts';
+import type { StorageUpkeep } from './ports.ts';
 
 type Maintenance = Pick<CoreApi, 'status' | 'alarm' | 'hash' | 'hashKv' | 'moveLeader'> &
   Pick<AdminApi, 'defragment' | 'snapshot' | 'downgrade'>;
+
+export type MaintenanceOptions = {
+  /** What Status reports; plain semver, because clients parse it. */
+  readonly version: string;
+  /** Of the storage format, as etcd counts them, such as `3.6.0`. */
+  readonly storageVersion?: string;
+  readonly quotaBytes: number;
+  /** Without it this member takes no snapshots and cannot be defragmented. */
+  readonly upkeep?: StorageUpkeep;
+};
+
+const STORAGE_VERSION_DEFAULT = '3.6.0';
+const SEMVER = /^\d+\.\d+(\.\d+)?$/;
 
 /** The maintenance calls of `LocalApi`: all of this one member, but for alarms. */
 export class LocalMaintenance implements Maintenance {
   readonly #calls: LocalCalls;
   readonly #member: Member;
-  readonly #version: string;
-  readonly #quotaBytes: number;
+  readonly #options: MaintenanceOptions;
 
-  constructor(calls: LocalCalls, options: { readonly version: string; readonly quotaBytes: number }) {
+  constructor(calls: LocalCalls, options: MaintenanceOptions) {
     this.#calls = calls;
     this.#member = calls.member;
-    this.#version = options.version;
-    this.#quotaBytes = options.quotaBytes;
+    this.#options = options;
   }
 
   async status(..._: readonly unknown[]): Promise<WithHeader<StatusResult>> {
@@ -39,7 +54,7 @@ export class LocalMaintenance implements Maintenance {
     const errors = alarms.map((a) => `memberID:${a.memberId} alarm:${a.alarm.toUpperCase()} `);
     if (raft.leader === NONE) errors.push('etcdserver: no leader');
     return this.#calls.withHeader({
-      version: this.#version,
+      version: this.#options.version,
       dbSize: total,
       dbSizeInUse: inUse,
       leader: raft.leader,
@@ -48,7 +63,9 @@ export class LocalMaintenance implements Maintenance {
       raftAppliedIndex: member.applied,
       errors,
       isLearner: raft.confState.learners.includes(member.id),
-      dbSizeQuota: this.#quotaBytes,
+      dbSizeQuota: this.#options.quotaBytes,
+      storageVersion: this.#storageVersion,
+      downgrade: { enabled: false, targetVersion: '' },
     });
   }
 
@@ -67,15 +84,16 @@ export class LocalMaintenance implements Maintenance {
     return this.#calls.withHeader({ alarms: result.alarms });
   }
 
-  async hash(..._: readonly unknown[]): Promise<WithHeader<{ readonly hash: number }>> {
-    return this.#calls.withHeader({ hash: this.#member.machine.storeHash() });
+  async hash(options: CallOptions = {}): Promise<WithHeader<{ readonly hash: number }>> {
+    return this.#calls.withHeader({ hash: await hashed(this.#member, storeHashOfView, options.signal) });
   }
 
   async hashKv(
     request: { readonly revision: number },
-    _options?: CallOptions,
+    options: CallOptions = {},
   ): Promise<WithHeader<HashKvResult>> {
-    return this.#calls.withHeader(this.#member.machine.hashKv(request.revision));
+    const steps = (view: EngineView) => hashKvOfView(view, request.revision);
+    return this.#calls.withHeader(await hashed(this.#member, steps, options.signal));
   }
 
   async moveLeader(
@@ -95,15 +113,51 @@ export class LocalMaintenance implements Maintenance {
     return this.#calls.withHeader({});
   }
 
-  defragment(..._: readonly unknown[]): Promise<WithHeader<unknown>> {
-    return Promise.reject(new KvError('UNIMPLEMENTED'));
+  async defragment(..._: readonly unknown[]): Promise<WithHeader<unknown>> {
+    try {
+      await this.#upkeep().defragment();
+    } catch (error) {
+      throw KvError.from(error);
+    }
+    return this.#calls.withHeader({});
   }
 
-  snapshot(..._: readonly unknown[]): AsyncIterable<SnapshotChunk> {
-    throw new KvError('UNIMPLEMENTED');
+  snapshot(options: CallOptions = {}): AsyncIterable<SnapshotChunk> {
+    return translated(this.#upkeep().snapshot(options.signal));
   }
 
-  downgrade(..._: readonly unknown[]): Promise<WithHeader<{ readonly version: string }>> {
-    return Promise.reject(new KvError('UNIMPLEMENTED'));
+  #upkeep(): StorageUpkeep {
+    const { upkeep } = this.#options;
+    if (!upkeep) throw new KvError('UNIMPLEMENTED');
+    return upkeep;
+  }
+
+  /**
+   * There is one storage format yet, so that no older version could read it: what etcd says of a target that is not one
+   * minor below is true of every target.
+   */
+  async downgrade(
+    request: { readonly action: 'validate' | 'enable' | 'cancel' | number; readonly version: string },
+    _options?: CallOptions,
+  ): Promise<WithHeader<{ readonly version: string }>> {
+    const { action, version } = request;
+    if (action === 'cancel') throw new KvError('DOWNGRADE_NONE');
+    if (action !== 'validate' && action !== 'enable') {
+      throw new KvError('BAD_REQUEST', { detail: `unknown downgrade action ${action}` });
+    }
+    if (!SEMVER.test(version)) throw new KvError('DOWNGRADE_BAD_FORMAT');
+    throw new KvError('DOWNGRADE_BAD_VERSION');
+  }
+
+  get #storageVersion(): string {
+    return this.#options.storageVersion ?? STORAGE_VERSION_DEFAULT;
+  }
+}
+
+async function* translated<T>(items: AsyncIterable<T>): AsyncGenerator<T, void, undefined> {
+  try {
+    yield* items;
+  } catch (error) {
+    throw KvError.from(error);
   }
 }

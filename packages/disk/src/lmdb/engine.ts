@@ -1,9 +1,10 @@
 import { rmSync } from 'node:fs';
 import { assert } from '@muster/base';
-import type { Bounds, Engine, Entry, Table } from '@muster/kv';
+import type { Bounds, Engine, EngineView, Entry, Table } from '@muster/kv';
 import { deleteLong, getLong, isLong, iterateWithLong, putLong } from './long-keys.ts';
 import { type Environment, openEnvironment, tableNumber } from './schema.ts';
 import { Store, type StoreOptions } from './store.ts';
+import { LmdbView, type ReadTransaction } from './view.ts';
 
 export const DATA_FILE = 'data.mdb';
 /** What an installation builds before it becomes the data file. */
@@ -20,6 +21,9 @@ export class LmdbEngine implements Engine {
   readonly directory: string;
   readonly #options: OpenEngineOptions;
   readonly #store: Store;
+  readonly #views = new Set<LmdbView>();
+  /** Environments that were replaced, and what closes each once nothing reads it any more. */
+  readonly #retired = new Map<Environment, () => void>();
 
   constructor(directory: string, options: OpenEngineOptions = {}) {
     this.directory = directory;
@@ -68,6 +72,26 @@ export class LmdbEngine implements Engine {
     this.#store.flush(done);
   }
 
+  view(done: (error: Error | undefined, view: EngineView | undefined) => void): void {
+    this.flush((error) => {
+      if (error) return done(error, undefined);
+      const { environment } = this.#store;
+      const { root } = environment;
+      root.resetReadTxn();
+      const view = new LmdbView({
+        environment,
+        transaction: root.useReadTransaction() as unknown as ReadTransaction,
+        tag: this.#store.flushedTag,
+        onClose: () => {
+          this.#views.delete(view);
+          this.#closeRetired(environment);
+        },
+      });
+      this.#views.add(view);
+      done(undefined, view);
+    });
+  }
+
   /** `total` is the file's size, `inUse` what its tables fill; both as of the newest background commit. */
   size(): { readonly total: number; readonly inUse: number } {
     return this.#store.size();
@@ -75,7 +99,23 @@ export class LmdbEngine implements Engine {
 
   /** Flushes sealed units and closes. Nothing may use the engine afterwards. */
   close(): Promise<void> {
+    for (const view of [...this.#views]) view.close();
     return this.#store.close();
+  }
+
+  /** Closes an environment that was replaced, once no view reads it any more. */
+  retire(environment: Environment): Promise<void> {
+    return new Promise((resolve, reject) => {
+      this.#retired.set(environment, () => environment.root.close().then(resolve, reject));
+      this.#closeRetired(environment);
+    });
+  }
+
+  #closeRetired(environment: Environment): void {
+    if ([...this.#views].some((view) => view.environment === environment)) return;
+    const close = this.#retired.get(environment);
+    this.#retired.delete(environment);
+    close?.();
   }
 
   /** For the snapshot store: stops commits to the file until `resume`. */
@@ -87,6 +127,11 @@ export class LmdbEngine implements Engine {
   resume(replaced: boolean): Environment | undefined {
     if (!replaced) return this.#store.resume();
     return this.#store.resume(openEnvironment(this.#store.environment.path, this.#options.mapBytes));
+  }
+
+  /** For the snapshot store: ends `hold` after the data file was replaced by a copy of itself. */
+  exchange(): Environment {
+    return this.#store.exchange(openEnvironment(this.#store.environment.path, this.#options.mapBytes));
   }
 
   get mapBytes(): number | undefined {

@@ -18,6 +18,9 @@ const ROOM_BYTES = 32;
 const OVERFLOW = tableNumber('overflow');
 const MARKER_VALUE = EMPTY_BYTES;
 
+/** Where keys are looked up: the store, or a view of it. */
+export type StoreReader = Pick<Store, 'get' | 'iterate'>;
+
 export function isLong(key: Uint8Array): boolean {
   return key.length > CHUNK_BYTES;
 }
@@ -62,7 +65,7 @@ function pathOf(table: number, key: Uint8Array): Path {
   return { key: concatBytes(room, key.subarray(at)), markers };
 }
 
-export function getLong(store: Store, table: number, key: Uint8Array): Uint8Array | undefined {
+export function getLong(store: StoreReader, table: number, key: Uint8Array): Uint8Array | undefined {
   return store.get(OVERFLOW, pathOf(table, key).key);
 }
 
@@ -85,13 +88,13 @@ export function deleteLong(store: Store, table: number, key: Uint8Array): void {
 }
 
 /** The entries of a table in order, long keys among the others. */
-export function iterateWithLong(store: Store, table: number, bounds: Bounds): Iterable<Entry> {
+export function iterateWithLong(store: StoreReader, table: number, bounds: Bounds): Iterable<Entry> {
   return expand(store, store.iterate(table, outerBounds(bounds)), tableRoom(table), [], bounds);
 }
 
 /** @param chunks what all the keys begin with; stored keys then begin with the room's name instead */
 function* expand(
-  store: Store,
+  store: StoreReader,
   entries: Iterable<Entry>,
   room: Uint8Array,
   chunks: readonly Uint8Array[],

@@ -194,7 +194,9 @@ export class Store {
     assert(this.#held && !this.#flushing, 'the store is not held');
     this.#held = false;
     if (!replacement) {
-      this.#schedule();
+      if (this.#sealed.length > 0) this.#flushNext();
+      else if (this.#waiters.length > 0) this.#rotate();
+      else this.#schedule();
       return undefined;
     }
     assert(!this.#current.hasOpen, 'the state is replaced within a unit');
@@ -208,6 +210,23 @@ export class Store {
     this.#flushedUnits = this.#sealedUnits;
     this.#size = undefined;
     this.#settleWaiters(undefined);
+    return old;
+  }
+
+  /**
+   * Ends a `hold` like `resume`, with another file of the same flushed state: what is not flushed yet stays. The old
+   * environment is given back, to be closed.
+   */
+  exchange(replacement: Environment): Environment {
+    assert(this.#held && !this.#flushing, 'the store is not held');
+    assert(storedTag(replacement) === this.#flushedTag, 'the replacement stands elsewhere');
+    this.#held = false;
+    const old = this.#environment;
+    this.#environment = replacement;
+    this.#size = undefined;
+    if (this.#sealed.length > 0) this.#flushNext();
+    else if (this.#waiters.length > 0) this.#rotate();
+    else this.#schedule();
     return old;
   }
 
@@ -238,11 +257,7 @@ export class Store {
   }
 
   #stored(table: number, bounds: Bounds): Iterable<Entry> {
-    const { from, to, reverse } = bounds;
-    const range = reverse
-      ? { reverse, end: from ?? LOWEST, inclusiveEnd: true, ...(to && { start: to, exclusiveStart: true }) }
-      : { start: from ?? LOWEST, ...(to && { end: to }) };
-    return entriesOf(this.#database(table).getRange(range as never));
+    return entriesOf(this.#database(table).getRange(storedRange(bounds) as never));
   }
 
   #schedule(): void {
@@ -338,6 +353,13 @@ export class Store {
     this.#waiters = this.#waiters.filter((w) => !ready.includes(w));
     for (const waiter of ready) waiter.done(error);
   }
+}
+
+/** Bounds as lmdb takes them. */
+export function storedRange({ from, to, reverse }: Bounds): object {
+  return reverse
+    ? { reverse, end: from ?? LOWEST, inclusiveEnd: true, ...(to && { start: to, exclusiveStart: true }) }
+    : { start: from ?? LOWEST, ...(to && { end: to }) };
 }
 
 type TableStats = {
