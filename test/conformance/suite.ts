@@ -17,6 +17,7 @@ import type {
 type Feature =
   | 'progress-request'
   | 'watch-back-pressure'
+  | 'watch-nothing-held'
   | 'watch-future-progress'
   | 'watch-negative-start-refused'
   | 'tombstone-kept-at-compaction'

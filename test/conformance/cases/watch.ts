@@ -372,7 +372,7 @@ add(
 
 add(
   'compaction that overtakes a full sink cancels it with the compact revision',
-  { needs: ['watch-back-pressure'] },
+  { needs: ['watch-back-pressure', 'watch-nothing-held'] },
   async (c) => {
     const watched = await c.watch(c.all);
     watched.room = false;

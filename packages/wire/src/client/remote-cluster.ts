@@ -84,9 +84,16 @@ export class RemoteCluster extends RemoteAuth implements AdminApi {
     return this.call(Maintenance.method.hash, {}, 'repeatable', options, ({ hash }) => ({ hash }));
   }
 
-  hashKv(request: { readonly revision: number }, options?: CallOptions): Promise<WithHeader<HashKvResult>> {
+  async hashKv(
+    request: { readonly revision: number },
+    options?: CallOptions,
+  ): Promise<WithHeader<HashKvResult>> {
     const message = { revision: BigInt(request.revision) };
-    return this.call(Maintenance.method.hashKV, message, 'repeatable', options, decodeHashKv);
+    const method = Maintenance.method.hashKV;
+    const answer = await this.call(method, message, 'repeatable', options, decodeHashKv);
+    if (answer.hashRevision > 0) return answer;
+    // Before 3.6 servers do not say which revision it was: the one asked for, else their current one.
+    return { ...answer, hashRevision: request.revision || (answer.header.revision ?? 0) };
   }
 
   moveLeader(request: { readonly targetId: bigint }, options?: CallOptions): Promise<WithHeader<unknown>> {
