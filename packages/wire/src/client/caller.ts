@@ -1,7 +1,7 @@
-import type { DescMessage, DescMethod, MessageInitShape, MessageShape } from '@bufbuild/protobuf';
 import type { Clock, Prng } from '@muster/base';
 import { ERRORS, GrpcCode } from '@muster/contract';
 import type { CallOptions } from '@muster/kv';
+import type { Method } from '../convert/methods.ts';
 import type { Balancer } from './balancer.ts';
 import type { EndpointChannel, Sending } from './channel.ts';
 import { CallFailure } from './failure.ts';
@@ -29,12 +29,12 @@ export class Caller {
   }
 
   /** Rejects with a `KvError`. */
-  async unary<I extends DescMessage, O extends DescMessage>(
-    method: DescMethod & { input: I; output: O },
-    request: MessageInitShape<I>,
+  async unary<Q, A>(
+    method: Method<Q, A>,
+    request: Q,
     repeat: Repeat,
     options: CallOptions | undefined,
-  ): Promise<MessageShape<O>> {
+  ): Promise<A> {
     return this.attempt(repeat, options, (channel, sending) => channel.unary(method, request, sending));
   }
 

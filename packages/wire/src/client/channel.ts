@@ -1,13 +1,4 @@
 import {
-  create,
-  type DescMessage,
-  type DescMethod,
-  fromBinary,
-  type MessageInitShape,
-  type MessageShape,
-  toBinary,
-} from '@bufbuild/protobuf';
-import {
   type ChannelCredentials,
   type ChannelOptions,
   Client,
@@ -20,6 +11,8 @@ import {
 } from '@grpc/grpc-js';
 import type { Clock } from '@muster/base';
 import { GrpcCode } from '@muster/contract';
+import { type Codec, encode } from '../convert/codec.ts';
+import type { Method } from '../convert/methods.ts';
 import type { Endpoint } from './endpoint.ts';
 import { CallFailure, failureOf } from './failure.ts';
 import { CLIENT_LIMITS } from './limits.ts';
@@ -99,25 +92,21 @@ export class EndpointChannel {
   }
 
   /** One request, one answer. Rejects with a `CallFailure`. */
-  unary<I extends DescMessage, O extends DescMessage>(
-    method: DescMethod & { input: I; output: O },
-    request: MessageInitShape<I>,
-    sending: Sending,
-  ): Promise<MessageShape<O>> {
+  unary<Q, A>(method: Method<Q, A>, request: Q, sending: Sending): Promise<A> {
     return new Promise((resolve, reject) => {
       const { signal } = sending;
       if (signal?.aborted) return reject(canceled());
       const call = this.#client.makeUnaryRequest(
-        pathOf(method),
-        encoderOf(method.input),
-        decoderOf(method.output),
-        create(method.input, request),
+        method.path,
+        encoderOf(method.request),
+        decoderOf(method.response),
+        request,
         metadataOf(sending),
         optionsOf(sending),
         (error, answer) => {
           signal?.removeEventListener('abort', abort);
           if (error) reject(signal?.aborted ? canceled() : failureOf(error));
-          else resolve(answer as MessageShape<O>);
+          else resolve(answer as A);
         },
       );
       const abort = () => call.cancel();
@@ -126,30 +115,23 @@ export class EndpointChannel {
   }
 
   /** One request, many answers. */
-  serverStream<I extends DescMessage, O extends DescMessage>(
-    method: DescMethod & { input: I; output: O },
-    request: MessageInitShape<I>,
-    sending: Sending,
-  ): ClientReadableStream<MessageShape<O>> {
+  serverStream<Q, A>(method: Method<Q, A>, request: Q, sending: Sending): ClientReadableStream<A> {
     return this.#client.makeServerStreamRequest(
-      pathOf(method),
-      encoderOf(method.input),
-      decoderOf(method.output),
-      create(method.input, request),
+      method.path,
+      encoderOf(method.request),
+      decoderOf(method.response),
+      request,
       metadataOf(sending),
       optionsOf(sending),
     );
   }
 
   /** Many of both. */
-  duplex<I extends DescMessage, O extends DescMessage>(
-    method: DescMethod & { input: I; output: O },
-    sending: Sending,
-  ): ClientDuplexStream<MessageShape<I>, MessageShape<O>> {
+  duplex<Q, A>(method: Method<Q, A>, sending: Sending): ClientDuplexStream<Q, A> {
     return this.#client.makeBidiStreamRequest(
-      pathOf(method),
-      encoderOf(method.input),
-      decoderOf(method.output),
+      method.path,
+      encoderOf(method.request),
+      decoderOf(method.response),
       metadataOf(sending),
       optionsOf(sending),
     );
@@ -171,30 +153,25 @@ export class EndpointChannel {
 
 const canceled = () => new CallFailure(GrpcCode.CANCELLED, 'context canceled');
 
-const pathOf = (method: DescMethod) => `/${method.parent.typeName}/${method.name}`;
-
-const encoders = new WeakMap<DescMessage, (message: never) => Buffer>();
-function encoderOf<I extends DescMessage>(schema: I): (message: MessageShape<I>) => Buffer {
-  let encode = encoders.get(schema) as ((message: MessageShape<I>) => Buffer) | undefined;
-  if (!encode) {
-    encode = (message) => {
-      const bytes = toBinary(schema, message);
-      return Buffer.from(bytes.buffer, bytes.byteOffset, bytes.byteLength);
-    };
-    encoders.set(schema, encode);
+const encoders = new WeakMap<object, (value: never) => Buffer>();
+function encoderOf<T>(codec: Codec<T>): (value: T) => Buffer {
+  let encoder = encoders.get(codec) as ((value: T) => Buffer) | undefined;
+  if (!encoder) {
+    encoder = (value) => encode(codec, value);
+    encoders.set(codec, encoder);
   }
-  return encode;
+  return encoder;
 }
 
-const decoders = new WeakMap<DescMessage, (bytes: Buffer) => unknown>();
-function decoderOf<O extends DescMessage>(schema: O): (bytes: Buffer) => MessageShape<O> {
-  let decode = decoders.get(schema) as ((bytes: Buffer) => MessageShape<O>) | undefined;
-  if (!decode) {
+const decoders = new WeakMap<object, (bytes: Buffer) => unknown>();
+function decoderOf<T>(codec: Codec<T>): (bytes: Buffer) => T {
+  let decoder = decoders.get(codec) as ((bytes: Buffer) => T) | undefined;
+  if (!decoder) {
     // Through a plain Uint8Array: byte fields are slices of it, and a slice of a Buffer is a Buffer.
-    decode = (bytes) => fromBinary(schema, new Uint8Array(bytes.buffer, bytes.byteOffset, bytes.byteLength));
-    decoders.set(schema, decode);
+    decoder = (bytes) => codec.read(new Uint8Array(bytes.buffer, bytes.byteOffset, bytes.byteLength));
+    decoders.set(codec, decoder);
   }
-  return decode;
+  return decoder;
 }
 
 function metadataOf({ token, requireLeader }: Sending): Metadata {

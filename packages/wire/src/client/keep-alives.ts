@@ -1,21 +1,15 @@
-import { create } from '@bufbuild/protobuf';
 import type { ClientDuplexStream, ServiceError } from '@grpc/grpc-js';
 import { type Clock, type Deferred, deferred, type Timer } from '@muster/base';
 import { GrpcCode } from '@muster/contract';
-import type { CallOptions, ResponseHeader, WithHeader } from '@muster/kv';
-import {
-  Lease,
-  type LeaseKeepAliveRequest,
-  LeaseKeepAliveRequestSchema,
-  type LeaseKeepAliveResponse,
-} from '../gen/rpc_pb.js';
+import type { CallOptions, WithHeader } from '@muster/kv';
+import { STREAM_METHODS } from '../convert/methods.ts';
 import type { Caller } from './caller.ts';
 import type { EndpointChannel, Sending } from './channel.ts';
-import { decodeHeader } from './decode.ts';
 import { CallFailure, failureOf } from './failure.ts';
 import { CLIENT_LIMITS } from './limits.ts';
 
-type Renewal = { readonly id: bigint; readonly ttlSeconds: number; readonly header: ResponseHeader };
+type Renewal = WithHeader<{ readonly id: bigint; readonly ttlSeconds: number }>;
+type Call = ClientDuplexStream<{ readonly id: bigint }, Renewal>;
 
 /** Keepalives of all leases, over one stream per endpoint and credential. */
 export class KeepAlives {
@@ -27,10 +21,7 @@ export class KeepAlives {
   }
 
   /** Renews once. A lease that is not there answers 0 s. */
-  renew(
-    id: bigint,
-    options: CallOptions | undefined,
-  ): Promise<WithHeader<{ readonly id: bigint; readonly ttlSeconds: number }>> {
+  renew(id: bigint, options: CallOptions | undefined): Promise<Renewal> {
     return this.#caller.attempt('repeatable', options, (channel, sending) =>
       this.#stream(channel, sending).renew(id, sending),
     );
@@ -47,7 +38,7 @@ export class KeepAlives {
     if (this.#streams.size >= CLIENT_LIMITS.streamGroups) {
       throw new CallFailure(GrpcCode.RESOURCE_EXHAUSTED, 'too many credentials keep leases alive');
     }
-    const call = channel.duplex(Lease.method.leaseKeepAlive, { token, requireLeader });
+    const call = channel.duplex(STREAM_METHODS.leaseKeepAlive, { token, requireLeader });
     const stream = new KeepAliveStream(call, this.#caller.clock, () => this.#streams.delete(key));
     this.#streams.set(key, stream);
     return stream;
@@ -56,7 +47,7 @@ export class KeepAlives {
 
 /** Answers carry the lease's id, and those of one lease come in the order of its requests. */
 class KeepAliveStream {
-  readonly #stream: ClientDuplexStream<LeaseKeepAliveRequest, LeaseKeepAliveResponse>;
+  readonly #stream: Call;
   readonly #clock: Clock;
   readonly #onEnd: () => void;
   readonly #pending = new Map<bigint, Deferred<Renewal>[]>();
@@ -64,15 +55,11 @@ class KeepAliveStream {
   #ended = false;
   #idle: Timer | undefined;
 
-  constructor(
-    stream: ClientDuplexStream<LeaseKeepAliveRequest, LeaseKeepAliveResponse>,
-    clock: Clock,
-    onEnd: () => void,
-  ) {
+  constructor(stream: Call, clock: Clock, onEnd: () => void) {
     this.#stream = stream;
     this.#clock = clock;
     this.#onEnd = onEnd;
-    stream.on('data', (answer: LeaseKeepAliveResponse) => this.#take(answer));
+    stream.on('data', (answer: Renewal) => this.#take(answer));
     stream.on('error', (error: ServiceError) => this.#end(failureOf(error)));
     stream.on('end', () =>
       this.#end(new CallFailure(GrpcCode.UNAVAILABLE, 'Connection dropped', false, true)),
@@ -90,7 +77,7 @@ class KeepAliveStream {
     if (queue) queue.push(answer);
     else this.#pending.set(id, [answer]);
     this.#size++;
-    this.#stream.write(create(LeaseKeepAliveRequestSchema, { ID: id }));
+    this.#stream.write({ id });
     return this.#within(answer, timeoutMs, signal);
   }
 
@@ -111,13 +98,13 @@ class KeepAliveStream {
     });
   }
 
-  #take(answer: LeaseKeepAliveResponse): void {
-    const queue = this.#pending.get(answer.ID);
+  #take(answer: Renewal): void {
+    const queue = this.#pending.get(answer.id);
     const first = queue?.shift();
     if (!queue || !first) return;
     this.#size--;
-    if (queue.length === 0) this.#pending.delete(answer.ID);
-    first.resolve({ id: answer.ID, ttlSeconds: Number(answer.TTL), header: decodeHeader(answer.header) });
+    if (queue.length === 0) this.#pending.delete(answer.id);
+    first.resolve(answer);
     if (this.#size === 0 && !this.#ended) {
       this.#idle = this.#clock.schedule(CLIENT_LIMITS.keepAliveIdleMs, () => this.close());
     }

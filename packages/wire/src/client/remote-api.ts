@@ -19,12 +19,9 @@ import type {
   WatchSink,
   WithHeader,
 } from '@muster/kv';
-import { KV, Lease } from '../gen/rpc_pb.js';
+import { ETCD_METHODS as M } from '../convert/methods.ts';
 import type { Caller } from './caller.ts';
-import { decodeDelete, decodePut, decodeRange, decodeTimeToLive, decodeTxn } from './decode.ts';
-import { encodeDelete, encodePut, encodeRange, encodeTxn } from './encode.ts';
 import type { KeepAlives } from './keep-alives.ts';
-import { nothing } from './remote-auth.ts';
 import { RemoteCluster } from './remote-cluster.ts';
 import type { WatchClient } from './watch-client.ts';
 
@@ -40,39 +37,32 @@ export class RemoteApi extends RemoteCluster implements EtcdApi {
   }
 
   range(request: RangeRequest, options?: CallOptions): Promise<WithHeader<RangeResult>> {
-    return this.call(KV.method.range, encodeRange(request), 'repeatable', options, decodeRange);
+    return this.caller.unary(M.range, request, 'repeatable', options);
   }
 
   put(request: PutRequest, options?: CallOptions): Promise<WithHeader<PutResult>> {
-    return this.call(KV.method.put, encodePut(request), 'once', options, decodePut);
+    return this.caller.unary(M.put, request, 'once', options);
   }
 
   deleteRange(request: DeleteRangeRequest, options?: CallOptions): Promise<WithHeader<DeleteRangeResult>> {
-    return this.call(KV.method.deleteRange, encodeDelete(request), 'once', options, decodeDelete);
+    return this.caller.unary(M.deleteRange, request, 'once', options);
   }
 
   txn(request: TxnRequest, options?: CallOptions): Promise<WithHeader<TxnResult>> {
-    const repeat = onlyReads(request) ? 'repeatable' : 'once';
-    return this.call(KV.method.txn, encodeTxn(request), repeat, options, decodeTxn);
+    return this.caller.unary(M.txn, request, onlyReads(request) ? 'repeatable' : 'once', options);
   }
 
   compact(request: CompactRequest, options?: CallOptions): Promise<WithHeader<unknown>> {
-    const message = { revision: BigInt(request.revision), physical: request.physical ?? false };
-    return this.call(KV.method.compact, message, 'once', options, nothing);
+    return this.caller.unary(M.compact, request, 'once', options);
   }
 
   /** Repeated only when the server chooses the id: a chosen one would then be found in use. */
   leaseGrant(request: LeaseGrantRequest, options?: CallOptions): Promise<WithHeader<LeaseGrantResult>> {
-    const message = { ID: request.id, TTL: BigInt(request.ttlSeconds) };
-    const repeat = request.id === 0n ? 'repeatable' : 'once';
-    return this.call(Lease.method.leaseGrant, message, repeat, options, (answer) => ({
-      id: answer.ID,
-      ttlSeconds: Number(answer.TTL),
-    }));
+    return this.caller.unary(M.leaseGrant, request, request.id === 0n ? 'repeatable' : 'once', options);
   }
 
   leaseRevoke(request: { readonly id: bigint }, options?: CallOptions): Promise<WithHeader<unknown>> {
-    return this.call(Lease.method.leaseRevoke, { ID: request.id }, 'repeatable', options, nothing);
+    return this.caller.unary(M.leaseRevoke, request, 'repeatable', options);
   }
 
   leaseKeepAlive(
@@ -86,14 +76,11 @@ export class RemoteApi extends RemoteCluster implements EtcdApi {
     request: { readonly id: bigint; readonly keys?: boolean },
     options?: CallOptions,
   ): Promise<WithHeader<LeaseTimeToLiveResult>> {
-    const message = { ID: request.id, keys: request.keys ?? false };
-    return this.call(Lease.method.leaseTimeToLive, message, 'repeatable', options, decodeTimeToLive);
+    return this.caller.unary(M.leaseTimeToLive, request, 'repeatable', options);
   }
 
   leaseLeases(options?: CallOptions): Promise<WithHeader<{ readonly leases: readonly bigint[] }>> {
-    return this.call(Lease.method.leaseLeases, {}, 'repeatable', options, ({ leases }) => ({
-      leases: leases.map(({ ID }) => ID),
-    }));
+    return this.caller.unary(M.leaseLeases, {}, 'repeatable', options);
   }
 
   watch(request: WatchRequest, sink: WatchSink, options?: CallOptions): WatchHandle {

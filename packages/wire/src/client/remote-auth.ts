@@ -1,17 +1,8 @@
-import type { DescMessage, DescMethod, MessageInitShape, MessageShape } from '@bufbuild/protobuf';
 import type { AuthApi, CallOptions, Permission, UserAddRequest, WithHeader } from '@muster/kv';
-import { Auth, type ResponseHeader as HeaderMessage } from '../gen/rpc_pb.js';
-import type { Caller, Repeat } from './caller.ts';
-import { decodeHeader, decodePermission } from './decode.ts';
-import { encodePermission } from './encode.ts';
+import { ETCD_METHODS as M } from '../convert/methods.ts';
+import type { Caller } from './caller.ts';
 
-/** One call in terms of messages. */
-type Unary<I extends DescMessage, O extends DescMessage> = DescMethod & { input: I; output: O };
-
-/** Answers that carry a header. */
-export type Headed = { readonly header?: HeaderMessage | undefined };
-
-/** Users and roles of a remote cluster, and how all its calls are made. */
+/** Users and roles of a remote cluster. */
 export class RemoteAuth implements AuthApi {
   protected readonly caller: Caller;
 
@@ -19,121 +10,97 @@ export class RemoteAuth implements AuthApi {
     this.caller = caller;
   }
 
-  /** One call, its answer's header decoded and the rest as `decode` says. */
-  protected async call<I extends DescMessage, O extends DescMessage, T>(
-    method: Unary<I, O>,
-    request: MessageInitShape<I>,
-    repeat: Repeat,
-    options: CallOptions | undefined,
-    decode: (answer: MessageShape<O>) => T,
-  ): Promise<WithHeader<T>> {
-    const answer = await this.caller.unary(method, request, repeat, options);
-    return { header: decodeHeader((answer as Headed).header), ...decode(answer) };
-  }
-
   authEnable(options?: CallOptions): Promise<WithHeader<unknown>> {
-    return this.call(Auth.method.authEnable, {}, 'once', options, nothing);
+    return this.caller.unary(M.authEnable, {}, 'once', options);
   }
 
   authDisable(options?: CallOptions): Promise<WithHeader<unknown>> {
-    return this.call(Auth.method.authDisable, {}, 'once', options, nothing);
+    return this.caller.unary(M.authDisable, {}, 'once', options);
   }
 
   authStatus(
     options?: CallOptions,
   ): Promise<WithHeader<{ readonly enabled: boolean; readonly authRevision: number }>> {
-    return this.call(Auth.method.authStatus, {}, 'repeatable', options, ({ enabled, authRevision }) => ({
-      enabled,
-      authRevision: Number(authRevision),
-    }));
+    return this.caller.unary(M.authStatus, {}, 'repeatable', options);
   }
 
   authenticate(
     request: { readonly name: string; readonly password: string },
     options?: CallOptions,
   ): Promise<WithHeader<{ readonly token: string }>> {
-    return this.call(Auth.method.authenticate, request, 'repeatable', options, ({ token }) => ({ token }));
+    return this.caller.unary(M.authenticate, request, 'repeatable', options);
   }
 
   userAdd(request: UserAddRequest, options?: CallOptions): Promise<WithHeader<unknown>> {
-    const { name, password, hashedPassword = '', noPassword = false } = request;
-    const message = { name, password, hashedPassword, options: { noPassword } };
-    return this.call(Auth.method.userAdd, message, 'once', options, nothing);
+    return this.caller.unary(M.userAdd, request, 'once', options);
   }
 
   userGet(
     request: { readonly name: string },
     options?: CallOptions,
   ): Promise<WithHeader<{ readonly roles: readonly string[] }>> {
-    return this.call(Auth.method.userGet, request, 'repeatable', options, ({ roles }) => ({ roles }));
+    return this.caller.unary(M.userGet, request, 'repeatable', options);
   }
 
   userList(options?: CallOptions): Promise<WithHeader<{ readonly users: readonly string[] }>> {
-    return this.call(Auth.method.userList, {}, 'repeatable', options, ({ users }) => ({ users }));
+    return this.caller.unary(M.userList, {}, 'repeatable', options);
   }
 
   userDelete(request: { readonly name: string }, options?: CallOptions): Promise<WithHeader<unknown>> {
-    return this.call(Auth.method.userDelete, request, 'once', options, nothing);
+    return this.caller.unary(M.userDelete, request, 'once', options);
   }
 
   userChangePassword(
     request: { readonly name: string; readonly password: string; readonly hashedPassword?: string },
     options?: CallOptions,
   ): Promise<WithHeader<unknown>> {
-    return this.call(Auth.method.userChangePassword, request, 'once', options, nothing);
+    return this.caller.unary(M.userChangePassword, request, 'once', options);
   }
 
   userGrantRole(
     request: { readonly user: string; readonly role: string },
     options?: CallOptions,
   ): Promise<WithHeader<unknown>> {
-    return this.call(Auth.method.userGrantRole, request, 'once', options, nothing);
+    return this.caller.unary(M.userGrantRole, request, 'once', options);
   }
 
   userRevokeRole(
     request: { readonly name: string; readonly role: string },
     options?: CallOptions,
   ): Promise<WithHeader<unknown>> {
-    return this.call(Auth.method.userRevokeRole, request, 'once', options, nothing);
+    return this.caller.unary(M.userRevokeRole, request, 'once', options);
   }
 
   roleAdd(request: { readonly name: string }, options?: CallOptions): Promise<WithHeader<unknown>> {
-    return this.call(Auth.method.roleAdd, request, 'once', options, nothing);
+    return this.caller.unary(M.roleAdd, request, 'once', options);
   }
 
   roleGet(
     request: { readonly role: string },
     options?: CallOptions,
   ): Promise<WithHeader<{ readonly permissions: readonly Permission[] }>> {
-    return this.call(Auth.method.roleGet, request, 'repeatable', options, ({ perm }) => ({
-      permissions: perm.map(decodePermission),
-    }));
+    return this.caller.unary(M.roleGet, request, 'repeatable', options);
   }
 
   roleList(options?: CallOptions): Promise<WithHeader<{ readonly roles: readonly string[] }>> {
-    return this.call(Auth.method.roleList, {}, 'repeatable', options, ({ roles }) => ({ roles }));
+    return this.caller.unary(M.roleList, {}, 'repeatable', options);
   }
 
   roleDelete(request: { readonly role: string }, options?: CallOptions): Promise<WithHeader<unknown>> {
-    return this.call(Auth.method.roleDelete, request, 'once', options, nothing);
+    return this.caller.unary(M.roleDelete, request, 'once', options);
   }
 
   roleGrantPermission(
     request: { readonly name: string; readonly permission: Permission | undefined },
     options?: CallOptions,
   ): Promise<WithHeader<unknown>> {
-    const { name, permission } = request;
-    const message = permission === undefined ? { name } : { name, perm: encodePermission(permission) };
-    return this.call(Auth.method.roleGrantPermission, message, 'once', options, nothing);
+    return this.caller.unary(M.roleGrantPermission, request, 'once', options);
   }
 
   roleRevokePermission(
     request: { readonly role: string; readonly key: Uint8Array; readonly rangeEnd?: Uint8Array },
     options?: CallOptions,
   ): Promise<WithHeader<unknown>> {
-    return this.call(Auth.method.roleRevokePermission, request, 'once', options, nothing);
+    return this.caller.unary(M.roleRevokePermission, request, 'once', options);
   }
 }
-
-/** For answers that are their header alone. */
-export const nothing = (): Record<never, never> => ({});

@@ -10,19 +10,9 @@ import type {
   StatusResult,
   WithHeader,
 } from '@muster/kv';
-import { Cluster, Maintenance, type Member } from '../gen/rpc_pb.js';
-import { asFailure } from './caller.ts';
-import { decodeAlarm, decodeHashKv, decodeMember, decodeSnapshot, decodeStatus } from './decode.ts';
-import { encodeAlarmType } from './encode.ts';
-import { nothing, RemoteAuth } from './remote-auth.ts';
+import { ETCD_METHODS as M, STREAM_METHODS } from '../convert/methods.ts';
+import { RemoteAuth } from './remote-auth.ts';
 import { streamed } from './server-stream.ts';
-
-const ALARM_ACTIONS = { get: 0, activate: 1, deactivate: 2 } as const;
-const DOWNGRADE_ACTIONS = { validate: 0, enable: 1, cancel: 2 } as const;
-
-const membersOf = ({ members }: { readonly members: readonly Member[] }) => ({
-  members: members.map(decodeMember),
-});
 
 /** Membership and upkeep of a remote cluster. What is of one member alone is of whichever is asked. */
 export class RemoteCluster extends RemoteAuth implements AdminApi {
@@ -30,84 +20,67 @@ export class RemoteCluster extends RemoteAuth implements AdminApi {
     request: { readonly linearizable?: boolean } = {},
     options?: CallOptions,
   ): Promise<WithHeader<MembersResult>> {
-    const message = { linearizable: request.linearizable ?? false };
-    return this.call(Cluster.method.memberList, message, 'repeatable', options, membersOf);
+    return this.caller.unary(M.memberList, request, 'repeatable', options);
   }
 
   memberAdd(
     request: { readonly peerUrls: readonly string[]; readonly isLearner?: boolean },
     options?: CallOptions,
   ): Promise<WithHeader<{ readonly member: MemberInfo; readonly members: readonly MemberInfo[] }>> {
-    const message = { peerURLs: [...request.peerUrls], isLearner: request.isLearner ?? false };
-    return this.call(Cluster.method.memberAdd, message, 'once', options, (answer) => {
-      if (answer.member === undefined) throw asFailure('a new member was not told').toKvError();
-      return { member: decodeMember(answer.member), ...membersOf(answer) };
-    });
+    return this.caller.unary(M.memberAdd, request, 'once', options);
   }
 
   memberRemove(request: { readonly id: bigint }, options?: CallOptions): Promise<WithHeader<MembersResult>> {
-    return this.call(Cluster.method.memberRemove, { ID: request.id }, 'once', options, membersOf);
+    return this.caller.unary(M.memberRemove, request, 'once', options);
   }
 
   memberUpdate(
     request: { readonly id: bigint; readonly peerUrls: readonly string[] },
     options?: CallOptions,
   ): Promise<WithHeader<MembersResult>> {
-    const message = { ID: request.id, peerURLs: [...request.peerUrls] };
-    return this.call(Cluster.method.memberUpdate, message, 'once', options, membersOf);
+    return this.caller.unary(M.memberUpdate, request, 'once', options);
   }
 
   memberPromote(request: { readonly id: bigint }, options?: CallOptions): Promise<WithHeader<MembersResult>> {
-    return this.call(Cluster.method.memberPromote, { ID: request.id }, 'once', options, membersOf);
+    return this.caller.unary(M.memberPromote, request, 'once', options);
   }
 
   status(options?: CallOptions): Promise<WithHeader<StatusResult>> {
-    return this.call(Maintenance.method.status, {}, 'repeatable', options, decodeStatus);
+    return this.caller.unary(M.status, {}, 'repeatable', options);
   }
 
   alarm(
     request: AlarmRequest,
     options?: CallOptions,
   ): Promise<WithHeader<{ readonly alarms: readonly Alarm[] }>> {
-    const message = {
-      action: ALARM_ACTIONS[request.action] as number,
-      memberID: request.memberId,
-      alarm: encodeAlarmType(request.alarm),
-    };
-    const repeat = request.action === 'get' ? 'repeatable' : 'once';
-    return this.call(Maintenance.method.alarm, message, repeat, options, ({ alarms }) => ({
-      alarms: alarms.map(decodeAlarm),
-    }));
+    return this.caller.unary(M.alarm, request, request.action === 'get' ? 'repeatable' : 'once', options);
   }
 
   hash(options?: CallOptions): Promise<WithHeader<{ readonly hash: number }>> {
-    return this.call(Maintenance.method.hash, {}, 'repeatable', options, ({ hash }) => ({ hash }));
+    return this.caller.unary(M.hash, {}, 'repeatable', options);
   }
 
   async hashKv(
     request: { readonly revision: number },
     options?: CallOptions,
   ): Promise<WithHeader<HashKvResult>> {
-    const message = { revision: BigInt(request.revision) };
-    const method = Maintenance.method.hashKV;
-    const answer = await this.call(method, message, 'repeatable', options, decodeHashKv);
+    const answer = await this.caller.unary(M.hashKv, request, 'repeatable', options);
     if (answer.hashRevision > 0) return answer;
     // Before 3.6 servers do not say which revision it was: the one asked for, else their current one.
     return { ...answer, hashRevision: request.revision || (answer.header.revision ?? 0) };
   }
 
   moveLeader(request: { readonly targetId: bigint }, options?: CallOptions): Promise<WithHeader<unknown>> {
-    const message = { targetID: request.targetId };
-    return this.call(Maintenance.method.moveLeader, message, 'once', options, nothing);
+    return this.caller.unary(M.moveLeader, request, 'once', options);
   }
 
   defragment(options?: CallOptions): Promise<WithHeader<unknown>> {
-    return this.call(Maintenance.method.defragment, {}, 'once', options, nothing);
+    return this.caller.unary(M.defragment, {}, 'once', options);
   }
 
   snapshot(options?: CallOptions): AsyncIterable<SnapshotChunk> {
-    return streamed(this.caller, options, decodeSnapshot, (channel, sending) =>
-      channel.serverStream(Maintenance.method.snapshot, {}, sending),
+    return streamed(this.caller, options, (channel, sending) =>
+      channel.serverStream(STREAM_METHODS.snapshot, {}, sending),
     );
   }
 
@@ -115,11 +88,7 @@ export class RemoteCluster extends RemoteAuth implements AdminApi {
     request: { readonly action: 'validate' | 'enable' | 'cancel' | number; readonly version: string },
     options?: CallOptions,
   ): Promise<WithHeader<{ readonly version: string }>> {
-    const { action, version } = request;
-    const message = { action: typeof action === 'number' ? action : DOWNGRADE_ACTIONS[action], version };
-    const repeat = message.action === DOWNGRADE_ACTIONS.validate ? 'repeatable' : 'once';
-    return this.call(Maintenance.method.downgrade, message, repeat, options, (answer) => ({
-      version: answer.version,
-    }));
+    const repeat = request.action === 'validate' || request.action === 0 ? 'repeatable' : 'once';
+    return this.caller.unary(M.downgrade, request, repeat, options);
   }
 }

@@ -1,10 +1,7 @@
 import { KvError } from '@muster/contract';
 import type { CallOptions, ConcurrencyApi, KeyValue, LeaderKey, WithHeader } from '@muster/kv';
-import { Election, type LeaderResponse } from '../gen/election_pb.js';
-import { Lock } from '../gen/lock_pb.js';
+import { CONCURRENCY_METHODS as M, STREAM_METHODS } from '../convert/methods.ts';
 import type { Caller } from './caller.ts';
-import { decodeHeader, decodeLeaderKey, decodeLeaderKv } from './decode.ts';
-import { encodeLeaderKey } from './encode.ts';
 import { CLIENT_LIMITS } from './limits.ts';
 import { streamed } from './server-stream.ts';
 
@@ -16,43 +13,36 @@ export class RemoteConcurrency implements ConcurrencyApi {
     this.#caller = caller;
   }
 
-  async lock(
+  lock(
     request: { readonly name: Uint8Array; readonly lease: bigint },
     options?: CallOptions,
   ): Promise<WithHeader<{ readonly key: Uint8Array }>> {
-    const answer = await this.#caller.unary(Lock.method.lock, request, 'once', options);
-    return { header: decodeHeader(answer.header), key: answer.key };
+    return this.#caller.unary(M.lock, request, 'once', options);
   }
 
-  async unlock(request: { readonly key: Uint8Array }, options?: CallOptions): Promise<WithHeader<unknown>> {
-    const answer = await this.#caller.unary(Lock.method.unlock, request, 'once', options);
-    return { header: decodeHeader(answer.header) };
+  unlock(request: { readonly key: Uint8Array }, options?: CallOptions): Promise<WithHeader<unknown>> {
+    return this.#caller.unary(M.unlock, request, 'once', options);
   }
 
-  async campaign(
+  campaign(
     request: { readonly name: Uint8Array; readonly lease: bigint; readonly value: Uint8Array },
     options?: CallOptions,
   ): Promise<WithHeader<{ readonly leader: LeaderKey }>> {
-    const answer = await this.#caller.unary(Election.method.campaign, request, 'once', options);
-    return { header: decodeHeader(answer.header), leader: decodeLeaderKey(answer.leader) };
+    return this.#caller.unary(M.campaign, request, 'once', options);
   }
 
-  async proclaim(
+  proclaim(
     request: { readonly leader: LeaderKey | undefined; readonly value: Uint8Array },
     options?: CallOptions,
   ): Promise<WithHeader<unknown>> {
-    const { leader, value } = request;
-    const message = leader === undefined ? { value } : { leader: encodeLeaderKey(leader), value };
-    const answer = await this.#caller.unary(Election.method.proclaim, message, 'once', options);
-    return { header: decodeHeader(answer.header) };
+    return this.#caller.unary(M.proclaim, request, 'once', options);
   }
 
-  async leader(
+  leader(
     request: { readonly name: Uint8Array },
     options?: CallOptions,
   ): Promise<WithHeader<{ readonly kv: KeyValue }>> {
-    const answer = await this.#caller.unary(Election.method.leader, request, 'repeatable', options);
-    return { header: decodeHeader(answer.header), kv: decodeLeaderKv(answer.kv) };
+    return this.#caller.unary(M.leader, request, 'repeatable', options);
   }
 
   /** Survives the loss of the member that is asked: what was told already is not told again. */
@@ -63,17 +53,15 @@ export class RemoteConcurrency implements ConcurrencyApi {
     let told = 0;
     for (;;) {
       try {
-        const answers = streamed(
+        const answers = streamed<WithHeader<{ readonly kv: KeyValue }>>(
           this.#caller,
           options,
-          (answer: LeaderResponse) => answer,
-          (channel, sending) => channel.serverStream(Election.method.observe, request, sending),
+          (channel, sending) => channel.serverStream(STREAM_METHODS.observe, request, sending),
         );
-        for await (const { header, kv } of answers) {
-          const leader = decodeLeaderKv(kv);
-          if (leader.modRevision <= told) continue;
-          told = leader.modRevision;
-          yield { header: decodeHeader(header), kv: leader };
+        for await (const answer of answers) {
+          if (answer.kv.modRevision <= told) continue;
+          told = answer.kv.modRevision;
+          yield answer;
         }
         return;
       } catch (error) {
@@ -84,13 +72,10 @@ export class RemoteConcurrency implements ConcurrencyApi {
     }
   }
 
-  async resign(
+  resign(
     request: { readonly leader: LeaderKey | undefined },
     options?: CallOptions,
   ): Promise<WithHeader<unknown>> {
-    const { leader } = request;
-    const message = leader === undefined ? {} : { leader: encodeLeaderKey(leader) };
-    const answer = await this.#caller.unary(Election.method.resign, message, 'once', options);
-    return { header: decodeHeader(answer.header) };
+    return this.#caller.unary(M.resign, request, 'once', options);
   }
 }

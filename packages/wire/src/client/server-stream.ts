@@ -10,11 +10,10 @@ type Open<M> = (channel: EndpointChannel, sending: Sending) => ClientReadableStr
  * The answers of one server stream. It is opened when the first is asked for, on another endpoint if need be until one
  * has come, and read no faster than it is consumed. `return()` cancels it. Throws `KvError`s.
  */
-export async function* streamed<M, T>(
+export async function* streamed<T>(
   caller: Caller,
   options: CallOptions | undefined,
-  decode: (message: M) => T,
-  open: Open<M>,
+  open: Open<T>,
 ): AsyncGenerator<T, void, undefined> {
   const { stream, first, iterator } = await caller.attempt('repeatable', options, (channel, sending) =>
     opened(open(channel, sending), options?.signal),
@@ -23,7 +22,7 @@ export async function* streamed<M, T>(
   const abort = () => stream.cancel();
   signal?.addEventListener('abort', abort, { once: true });
   try {
-    for (let next = first; !next.done; next = await iterator.next()) yield decode(next.value);
+    for (let next = first; !next.done; next = await iterator.next()) yield next.value;
   } catch (error) {
     throw asServiceFailure(error);
   } finally {

@@ -1,6 +1,6 @@
 import { ERRORS, GrpcCode } from '@muster/contract';
 import type { CallOptions } from '@muster/kv';
-import { Auth } from '../gen/rpc_pb.js';
+import { ETCD_METHODS } from '../convert/methods.ts';
 import type { Balancer } from './balancer.ts';
 import { CallFailure } from './failure.ts';
 import { CLIENT_LIMITS } from './limits.ts';
@@ -56,7 +56,7 @@ export class Tokens {
       try {
         const timeoutMs = CLIENT_LIMITS.dialTimeoutMs;
         const sending = { token: undefined, requireLeader: false, timeoutMs };
-        this.#token = (await channel.unary(Auth.method.authenticate, credentials, sending)).token;
+        this.#token = (await channel.unary(ETCD_METHODS.authenticate, credentials, sending)).token;
         return this.#token;
       } catch (thrown) {
         if (!(thrown instanceof CallFailure)) throw thrown;

@@ -1,17 +1,17 @@
 import { backoffDelayMs, type Timer } from '@muster/base';
 import { ERRORS, GrpcCode } from '@muster/contract';
 import type { CallOptions, WatchHandle, WatchRequest, WatchSink } from '@muster/kv';
-import { Maintenance, type WatchResponse as ResponseMessage, Watch } from '../gen/rpc_pb.js';
+import { NO_HEADER } from '../convert/header.ts';
+import { ETCD_METHODS, STREAM_METHODS } from '../convert/methods.ts';
+import type { WatchMessage } from '../convert/watch.ts';
 import { asFailure, type Caller, judge } from './caller.ts';
 import type { EndpointChannel, Sending } from './channel.ts';
-import { decodeHeader } from './decode.ts';
 import type { CallFailure } from './failure.ts';
 import { CLIENT_LIMITS } from './limits.ts';
 import type { ClientLog } from './options.ts';
 import { RemoteWatch, type WatchOwner } from './remote-watch.ts';
 import { WatchStream } from './watch-stream.ts';
 
-const NO_HEADER = { clusterId: 0n, memberId: 0n, raftTerm: 0 };
 const REOPEN = { firstMs: CLIENT_LIMITS.watchReopenFirstMs, maxMs: CLIENT_LIMITS.watchReopenMaxMs };
 
 /** All watches on a remote cluster: those with the same metadata share streams. */
@@ -138,7 +138,7 @@ class WatchGroup implements WatchOwner {
 
   #start(channel: EndpointChannel, sending: Sending): void {
     const stream: WatchStream = new WatchStream(
-      channel.duplex(Watch.method.watch, sending),
+      channel.duplex(STREAM_METHODS.watch, sending),
       sending.token,
       this.#caller.clock,
       {
@@ -208,8 +208,8 @@ class WatchGroup implements WatchOwner {
     return true;
   }
 
-  #canceled(watch: RemoteWatch, answer: ResponseMessage, stream: WatchStream): void {
-    const reason = answer.cancelReason;
+  #canceled(watch: RemoteWatch, answer: WatchMessage, stream: WatchStream): void {
+    const reason = answer.cancelReason ?? '';
     // A refusal comes as gRPC's status in one line.
     const message = reason.replace(/^rpc error: code = \w+ desc = /, '');
     if (answer.created && this.#renews({ message }, stream.token)) {
@@ -218,7 +218,7 @@ class WatchGroup implements WatchOwner {
       return;
     }
     this.#all.delete(watch);
-    watch.canceled(decodeHeader(answer.header), Number(answer.compactRevision), reason);
+    watch.canceled(answer.header, answer.compactRevision ?? 0, reason);
     this.#sweep();
   }
 
@@ -245,7 +245,7 @@ class WatchGroup implements WatchOwner {
 async function trustsProgress(channel: EndpointChannel, sending: Sending): Promise<boolean> {
   try {
     const timeoutMs = CLIENT_LIMITS.dialTimeoutMs;
-    const { version } = await channel.unary(Maintenance.method.status, {}, { ...sending, timeoutMs });
+    const { version } = await channel.unary(ETCD_METHODS.status, {}, { ...sending, timeoutMs });
     return answersProgressTruly(version);
   } catch {
     return false;

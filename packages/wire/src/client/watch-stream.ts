@@ -1,13 +1,6 @@
-import { create } from '@bufbuild/protobuf';
 import type { ClientDuplexStream, ServiceError } from '@grpc/grpc-js';
 import type { Clock, Timer } from '@muster/base';
-import {
-  type WatchRequest as RequestMessage,
-  type WatchResponse as ResponseMessage,
-  WatchRequestSchema,
-} from '../gen/rpc_pb.js';
-import { decodeEvent, decodeHeader } from './decode.ts';
-import { encodeWatch } from './encode.ts';
+import type { WatchMessage, WatchStreamRequest } from '../convert/watch.ts';
 import { type CallFailure, failureOf } from './failure.ts';
 import { CLIENT_LIMITS } from './limits.ts';
 import type { RemoteWatch } from './remote-watch.ts';
@@ -19,7 +12,7 @@ export type WatchStreamHooks = {
   /** A watch was created: the stream works. */
   onCreated(): void;
   /** The server refused or ended one watch; it is off the stream. */
-  onCanceled(watch: RemoteWatch, answer: ResponseMessage): void;
+  onCanceled(watch: RemoteWatch, answer: WatchMessage): void;
   /** The stream is over, with those that were on it. Not after `close`. */
   onEnd(failure: CallFailure, watches: readonly RemoteWatch[]): void;
   /** The last watch has left. */
@@ -33,7 +26,7 @@ export class WatchStream {
   stale = false;
   /** Whether the server answers requests for progress only when everything has been sent. */
   progressTrusted = false;
-  readonly #stream: ClientDuplexStream<RequestMessage, ResponseMessage>;
+  readonly #stream: ClientDuplexStream<WatchStreamRequest, WatchMessage>;
   readonly #clock: Clock;
   readonly #hooks: WatchStreamHooks;
   readonly #places = new Map<RemoteWatch, Place>();
@@ -44,7 +37,7 @@ export class WatchStream {
   #closed = false;
 
   constructor(
-    stream: ClientDuplexStream<RequestMessage, ResponseMessage>,
+    stream: ClientDuplexStream<WatchStreamRequest, WatchMessage>,
     token: string | undefined,
     clock: Clock,
     hooks: WatchStreamHooks,
@@ -53,7 +46,7 @@ export class WatchStream {
     this.token = token;
     this.#clock = clock;
     this.#hooks = hooks;
-    stream.on('data', (answer: ResponseMessage) => this.#take(answer));
+    stream.on('data', (answer: WatchMessage) => this.#take(answer));
     stream.on('error', (error: ServiceError) => this.#end(failureOf(error)));
     stream.on('end', () => this.#end(failureOf({ code: 14, details: 'Connection dropped' } as ServiceError)));
   }
@@ -87,7 +80,7 @@ export class WatchStream {
     if (this.#closed || this.#progressTimer) return;
     const wanting = [...this.#byId.values()].some(({ watch }) => watch?.wantsProgress);
     if (!wanting) return;
-    this.#write({ requestUnion: { case: 'progressRequest', value: {} } });
+    this.#write({ type: 'progress' });
     this.#progressTimer = this.#clock.schedule(CLIENT_LIMITS.progressRetryMs, () => {
       this.#progressTimer = undefined;
       this.requestProgress();
@@ -108,24 +101,24 @@ export class WatchStream {
       const { watch } = place;
       if (!watch) continue;
       this.#creating.push(place);
-      const value = encodeWatch(watch.request, watch.startRevision);
-      this.#write({ requestUnion: { case: 'createRequest', value } });
+      const request = { ...watch.request, startRevision: watch.startRevision };
+      this.#write({ type: 'create', watch: request, watchId: 0n, fragment: true });
     }
   }
 
   #cancel(watchId: bigint): void {
-    this.#write({ requestUnion: { case: 'cancelRequest', value: { watchId } } });
+    this.#write({ type: 'cancel', watchId });
   }
 
-  #write(message: Parameters<typeof create<typeof WatchRequestSchema>>[1]): void {
-    if (!this.#closed) this.#stream.write(create(WatchRequestSchema, message));
+  #write(message: WatchStreamRequest): void {
+    if (!this.#closed) this.#stream.write(message);
   }
 
-  #take(answer: ResponseMessage): void {
+  #take(answer: WatchMessage): void {
     if (this.#closed) return;
     if (answer.created) return this.#created(answer);
-    const header = decodeHeader(answer.header);
-    if (answer.watchId === -1n && !answer.canceled && answer.events.length === 0) {
+    const { header, events = [] } = answer;
+    if (answer.watchId === -1n && !answer.canceled && events.length === 0) {
       for (const { watch } of this.#byId.values()) watch?.progress(header, true, this.progressTrusted);
       return;
     }
@@ -136,11 +129,11 @@ export class WatchStream {
       return;
     }
     if (!place?.watch) return;
-    if (answer.events.length === 0 && !answer.fragment) place.watch.progress(header, false, true);
-    else place.watch.events(header, answer.events.map(decodeEvent), answer.fragment);
+    if (events.length === 0 && !answer.fragment) place.watch.progress(header, false, true);
+    else place.watch.events(header, events, answer.fragment ?? false);
   }
 
-  #created(answer: ResponseMessage): void {
+  #created(answer: WatchMessage): void {
     const place = this.#creating.shift();
     this.#create();
     if (!place) return;
@@ -153,11 +146,11 @@ export class WatchStream {
     this.#byId.set(answer.watchId, place);
     this.#hooks.onCreated();
     if (!watch) return this.#cancel(answer.watchId);
-    watch.created(decodeHeader(answer.header));
+    watch.created(answer.header);
     if (watch.wantsProgress) this.requestProgress();
   }
 
-  #canceled(watch: RemoteWatch, answer: ResponseMessage): void {
+  #canceled(watch: RemoteWatch, answer: WatchMessage): void {
     this.#places.delete(watch);
     this.#hooks.onCanceled(watch, answer);
     if (this.#places.size === 0) this.#hooks.onEmpty();
