@@ -1,6 +1,6 @@
 /** Who this member is: computed from the flags at the first start as etcd does, read from the data directory later. */
-import { createHash } from 'node:crypto';
 import { lookup } from 'node:dns/promises';
+import { clusterIdOf, memberIdOf } from '@muster/disk';
 import type { MemberInfo } from '@muster/kv';
 import { idText, peerAddressOf } from '@muster/wire';
 import { StartRefused } from './command-line.ts';
@@ -11,23 +11,6 @@ export type Identity = { readonly memberId: bigint; readonly clusterId: bigint }
 
 /** A cluster as its founders compute it, every one of them alike. */
 type FoundedCluster = Identity & { readonly members: readonly MemberInfo[] };
-
-/** First 8 bytes, big-endian, of SHA-1 over the sorted peer URLs and the cluster token. */
-function memberIdOf(peerUrls: readonly string[], token: string): bigint {
-  return sha1Prefix([...peerUrls].sort().join('') + token);
-}
-
-/** First 8 bytes of SHA-1 over the sorted member ids, 8 bytes big-endian each. */
-function clusterIdOf(memberIds: readonly bigint[]): bigint {
-  const bytes = Buffer.alloc(8 * memberIds.length);
-  const sorted = [...memberIds].sort((a, b) => (a < b ? -1 : a > b ? 1 : 0));
-  for (const [i, id] of sorted.entries()) bytes.writeBigUInt64BE(id, 8 * i);
-  return sha1Prefix(bytes);
-}
-
-function sha1Prefix(data: string | Uint8Array): bigint {
-  return createHash('sha1').update(data).digest().readBigUInt64BE(0);
-}
 
 /** The cluster that the flags describe. Throws `StartRefused` when they contradict each other. */
 export async function foundedCluster(config: Config): Promise<FoundedCluster> {

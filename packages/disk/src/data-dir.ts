@@ -4,6 +4,8 @@ import { nodeFs } from './node-fs.ts';
 
 const FORMAT_VERSION = 1;
 const MEMBER_FILE = 'member.json';
+/** There while a snapshot is being restored into the directory. */
+export const RESTORING_FILE = 'RESTORING';
 
 /** Who this data directory belongs to; written once, at first boot. */
 export type MemberIdentity = {
@@ -30,11 +32,16 @@ export interface DataDir {
  * Creates the layout as far as it is missing and locks it. Fails with `DataDirLocked` when another process has it, and
  * with a plain sentence when it belongs to a newer program or is not readable.
  */
-export async function openDataDir(path: string, fs: Fs = nodeFs): Promise<DataDir> {
+export async function openDataDir(
+  path: string,
+  options: { readonly fs?: Fs; readonly restoring?: boolean } = {},
+): Promise<DataDir> {
+  const fs = options.fs ?? nodeFs;
   const paths = { path, walPath: `${path}/wal`, kvPath: `${path}/kv`, snapPath: `${path}/snap` };
   await called((done) => fs.makeDirectory(path, done));
   const lock = await lockFile(`${path}/LOCK`);
   try {
+    if (!options.restoring) await checkRestored(fs, path);
     for (const directory of [paths.walPath, paths.kvPath, paths.snapPath]) {
       await called((done) => fs.makeDirectory(directory, done));
     }
@@ -44,6 +51,14 @@ export async function openDataDir(path: string, fs: Fs = nodeFs): Promise<DataDi
     await lock.release();
     throw error;
   }
+}
+
+async function checkRestored(fs: Fs, path: string): Promise<void> {
+  const names = await called<readonly string[]>((done) => fs.list(path, done));
+  if (!names.includes(RESTORING_FILE)) return;
+  throw new Error(
+    `${path} holds a snapshot whose restoring was cut short: remove the directory and restore it again`,
+  );
 }
 
 type Paths = Pick<DataDir, 'path' | 'walPath' | 'kvPath' | 'snapPath'>;

@@ -1,5 +1,11 @@
 export { type BackupOptions, Backups, openBackups } from './backup/backups.ts';
 export {
+  parseInitialCluster,
+  type RestoredMember,
+  type RestoreOptions,
+  restoreSnapshot,
+} from './backup/restore.ts';
+export {
   SnapshotRefused,
   type SnapshotStatus,
   snapshotStatus,
@@ -11,6 +17,7 @@ export type { Done, DoneWith, Fs, FsFile, OpenMode } from './fs.ts';
 export { type LmdbEngine, type OpenEngineOptions, openEngine } from './lmdb/engine.ts';
 export { StoreError } from './lmdb/store.ts';
 export { DataDirLocked } from './lock.ts';
+export { clusterIdOf, memberIdOf } from './member-ids.ts';
 export { nodeFs } from './node-fs.ts';
 export {
   type DiskSnapshotStore,

@@ -12,6 +12,7 @@ import {
   alarmOfKey,
   decodeLease,
   decodeMember,
+  FIRST_REVISION,
   idOfKey,
   type MemberRecord,
   readStoreMeta,
@@ -31,6 +32,8 @@ export type BackendStamp = {
   readonly storageVersion: string;
 };
 
+const NOTHING = new Uint8Array(0);
+
 /** All buckets in the order of their names. Entries may be read over many turns when `reader` is a view. */
 export function etcdBuckets(reader: EngineReader, stamp: BackendStamp): readonly BackendBucket[] {
   const auth = authBuckets(reader);
@@ -49,10 +52,17 @@ export function etcdBuckets(reader: EngineReader, stamp: BackendStamp): readonly
 }
 
 function* revisions(reader: EngineReader): Generator<Entry> {
+  let newest = 0;
   for (const [key, record] of reader.iterate('revisions')) {
     const main = revisionMain(key);
     const { deleted, kv } = decodeChange(main, record);
+    newest = main;
     yield [etcdRevisionKey({ main, sub: revisionSub(key) }, deleted), etcdKeyValue(kv, deleted)];
+  }
+  // etcd takes the current revision from the newest record. Where a restore has moved it on, an empty record says so.
+  const { currentRevision, finishedRevision } = readStoreMeta(reader);
+  if (currentRevision > Math.max(FIRST_REVISION, newest, finishedRevision)) {
+    yield [etcdRevisionKey({ main: currentRevision, sub: 0 }), NOTHING];
   }
 }
 
@@ -62,7 +72,6 @@ function* leases(reader: EngineReader): Generator<Entry> {
   }
 }
 
-const NOTHING = new Uint8Array(0);
 const REMOVED = utf8('removed');
 
 function alarms(reader: EngineReader): Entry[] {

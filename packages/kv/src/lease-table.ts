@@ -60,6 +60,11 @@ export class LeaseTable {
     return [...this.#engine.iterate('leaseKeys', bounds)].map(([key]) => key.subarray(ID_BYTES));
   }
 
+  /** The keys attached to any lease. */
+  *attachedKeys(): Generator<Uint8Array> {
+    for (const [key] of this.#engine.iterate('leaseKeys')) yield key.subarray(ID_BYTES);
+  }
+
   /** Throws what etcd answers when a lease cannot be granted. Id 0 is nobody's: the caller has chosen one. */
   checkGrant(id: bigint, ttlSeconds: number): void {
     if (id === 0n) throw new KvError('LEASE_NOT_FOUND', { detail: 'lease id 0 cannot be granted' });
@@ -108,7 +113,8 @@ export class LeaseTable {
   }
 }
 
-function attachmentKey(id: bigint, key: Uint8Array): Uint8Array {
+/** Of an attachment in table `leaseKeys`. */
+export function attachmentKey(id: bigint, key: Uint8Array): Uint8Array {
   const out = new Uint8Array(ID_BYTES + key.length);
   new DataView(out.buffer).setBigUint64(0, BigInt.asUintN(64, id));
   out.set(key, ID_BYTES);

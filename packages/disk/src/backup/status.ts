@@ -4,7 +4,7 @@ import { BoltDamaged } from '../bolt/format.ts';
 import { BoltFile } from '../bolt/reader.ts';
 import { type BoltSource, fileSource } from '../bolt/source.ts';
 
-export const HASH_BYTES = 32;
+const HASH_BYTES = 32;
 /** Of a database's size: what remains is its checksum. */
 const SIZE_UNIT = 512;
 const READ_BYTES = 1024 * 1024;
@@ -60,7 +60,7 @@ export function verifySnapshot(path: string): void {
 }
 
 /** Bytes of the database in a snapshot: those before the checksum, when there is one. */
-export function databaseBytes(source: BoltSource): number {
+function databaseBytes(source: BoltSource): number {
   return hasHash(source) ? source.size - HASH_BYTES : source.size;
 }
 
@@ -85,7 +85,7 @@ export function openBolt(source: BoltSource, path: string): BoltFile {
   }
 }
 
-export function withSource<T>(path: string, run: (source: BoltSource) => T): T {
+function withSource<T>(path: string, run: (source: BoltSource) => T): T {
   const source = fileSource(path);
   try {
     return run(source);
