@@ -1,6 +1,7 @@
 /** Wires one member out of its parts, and takes it down again in order. */
 import { randomBytes } from 'node:crypto';
 import { hex, Prng } from '@muster/base';
+import { memberIdOf } from '@muster/disk';
 import {
   createGateway,
   createMetrics,
@@ -27,13 +28,15 @@ import { StallMonitor } from './stall-monitor.ts';
 import { loadStatic } from './static.ts';
 import { type OpenParts, openStorage, type Storage } from './storage.ts';
 import { SystemClock } from './system-clock.ts';
-import { ETCD_CLUSTER_VERSION, ETCD_VERSION, MUSTER_VERSION } from './version.ts';
+import { ETCD_CLUSTER_VERSION, ETCD_STORAGE_VERSION, ETCD_VERSION, MUSTER_VERSION } from './version.ts';
 
 type ServerOptions = {
   readonly config: Config;
   readonly logger: Logger;
   /** What must never happen did: the process is to end with this. */
   readonly onFatal: (error: Error) => void;
+  /** This member was removed from the cluster: it is to be stopped, and not to be started again. */
+  readonly onRemoved: () => void;
 };
 
 type Parts = {
@@ -130,6 +133,13 @@ async function open(options: ServerOptions, undo: (() => Promise<void>)[]): Prom
     name: config.name,
     clientUrls: config.advertiseClientUrls,
     initialMembers: founding,
+    membership: {
+      strictReconfigCheck: true,
+      learnersMax: 1,
+      // etcd leaves the cluster's token out of ids that are given at run time.
+      memberIdOf: (peerUrls, unixSeconds) => memberIdOf(peerUrls, String(unixSeconds)),
+      unixSeconds: () => Math.floor(Date.now() / 1000),
+    },
     heartbeatMs: config.heartbeatMs,
     electionMs: config.electionMs,
     quotaBytes: config.quotaBytes,
@@ -150,12 +160,18 @@ async function open(options: ServerOptions, undo: (() => Promise<void>)[]): Prom
     snapshots: parts.snapshots,
     log: memberLog(logger),
     onFatal,
+    onRemoved: options.onRemoved,
   });
   const stalls = new StallMonitor(clock, config.stallWarningMs, (stalledMs) =>
     logger.warn({ stalledMs: Math.round(stalledMs) }, 'the event loop stood still'),
   );
   undo.push(async () => stalls.stop());
-  const api = new LocalApi(member, { version: ETCD_VERSION, quotaBytes: config.quotaBytes });
+  const api = new LocalApi(member, {
+    version: ETCD_VERSION,
+    storageVersion: ETCD_STORAGE_VERSION,
+    quotaBytes: config.quotaBytes,
+    upkeep: parts.upkeep,
+  });
   const gateway = await openGateway(options, { api, member, transport, clock, prng, stalls, metrics });
   const readiness = new ReadinessGate(gateway.listener);
   const port = await ClientPort.open({

@@ -45,7 +45,16 @@ async function main(): Promise<void> {
   const compose = await import('./compose.ts');
   // Written now, before anything runs that must not wait: a process that is killed would not write it at its end.
   flushCompileCache();
-  server = await compose.Server.start({ config, logger, onFatal: fatal });
+  // As etcd does: status 0, so that no supervisor starts it again.
+  let removed = false;
+  const leave = (): void => {
+    removed = true;
+    if (stopping || !server) return;
+    stopping = true;
+    server.stop().then(() => process.exit(0), fatal);
+  };
+  server = await compose.Server.start({ config, logger, onFatal: fatal, onRemoved: leave });
+  if (removed) return leave();
   server.serving().then(
     () => logger.info({ addresses: server.clientAddresses }, 'ready to serve client requests'),
     () => {},

@@ -1,10 +1,20 @@
 import { assertNever } from '@muster/base';
 import { checkCompact, checkPut } from './apply-guards.ts';
+import { isAuthCommand } from './auth/auth-commands.ts';
+import type { AuthResult, AuthStore } from './auth/auth-store.ts';
 import type { ClusterTable } from './cluster-table.ts';
 import type { Command } from './commands.ts';
 import { type MvccStore, RevisionWriter } from './mvcc-store.ts';
 import { executeDeleteRange, executePut, executeTxn, planTxn } from './txn.ts';
-import type { Alarm, DeleteRangeResult, Event, PutResult, TxnRequest, TxnResult } from './types.ts';
+import type {
+  Alarm,
+  DeleteRangeResult,
+  Event,
+  MemberInfo,
+  PutResult,
+  TxnRequest,
+  TxnResult,
+} from './types.ts';
 
 /** What a command answers, by the command's own type. */
 export type ApplyResult =
@@ -18,6 +28,8 @@ export type ApplyResult =
   /** The alarm in question: absent when there was none to deactivate. */
   | { readonly type: 'alarm'; readonly alarms: readonly Alarm[] }
   | { readonly type: 'memberAttributes' }
+  | { readonly type: 'members'; readonly members: readonly MemberInfo[] }
+  | AuthResult
   | { readonly type: 'noop' };
 
 export type Applied = { readonly result: ApplyResult; readonly events: readonly Event[] };
@@ -28,22 +40,27 @@ const NO_EVENTS: readonly Event[] = [];
 export class Applier {
   readonly #store: MvccStore;
   readonly #cluster: ClusterTable;
+  readonly #auth: AuthStore;
   readonly #minLeaseTtlSeconds: number;
   readonly #onCompact: (revision: number) => void;
 
   constructor(options: {
     readonly store: MvccStore;
     readonly cluster: ClusterTable;
+    readonly auth: AuthStore;
     readonly minLeaseTtlSeconds: number;
     readonly onCompact: (revision: number) => void;
   }) {
     this.#store = options.store;
     this.#cluster = options.cluster;
+    this.#auth = options.auth;
     this.#minLeaseTtlSeconds = options.minLeaseTtlSeconds;
     this.#onCompact = options.onCompact;
   }
 
-  run(command: Command): Applied {
+  /** `index` is the command's place in the log. */
+  run(command: Command, index: number): Applied {
+    if (isAuthCommand(command)) return { result: this.#auth.apply(command, index), events: NO_EVENTS };
     switch (command.type) {
       case 'put':
       case 'deleteRange':
@@ -65,6 +82,12 @@ export class Applier {
       case 'memberAttributes':
         this.#cluster.setAttributes(command.id, command.name, command.clientUrls);
         return { result: { type: 'memberAttributes' }, events: NO_EVENTS };
+      case 'memberAdd':
+      case 'memberRemove':
+      case 'memberPromote':
+      case 'memberUpdate':
+        this.#cluster.change(command);
+        return { result: { type: 'members', members: this.#cluster.members() }, events: NO_EVENTS };
       case 'noop':
         return { result: { type: 'noop' }, events: NO_EVENTS };
       default:

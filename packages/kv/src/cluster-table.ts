@@ -1,3 +1,6 @@
+import { assertNever } from '@muster/base';
+import { KvError } from '@muster/contract';
+import type { Command } from './commands.ts';
 import type { Engine } from './engine.ts';
 import {
   alarmKey,
@@ -9,6 +12,12 @@ import {
   type MemberRecord,
 } from './state-records.ts';
 import type { Alarm, AlarmType, MemberInfo } from './types.ts';
+
+/** A command that changes who the members are. */
+export type MemberChange = Extract<
+  Command,
+  { readonly type: 'memberAdd' | 'memberRemove' | 'memberPromote' | 'memberUpdate' }
+>;
 
 const NOTHING = new Uint8Array(0);
 
@@ -35,6 +44,63 @@ export class ClusterTable {
 
   isRemoved(id: bigint): boolean {
     return this.#members.get(id)?.removed === true;
+  }
+
+  /** Ascending. */
+  removedIds(): bigint[] {
+    const gone = [...this.#members.values()].filter((member) => member.removed);
+    return gone.map(({ id }) => id).sort((a, b) => (a < b ? -1 : 1));
+  }
+
+  /** Throws etcd's `KvError` where the change does not fit, with nothing changed: the same on every member. */
+  change(command: MemberChange): void {
+    switch (command.type) {
+      case 'memberAdd':
+        return this.#add(command);
+      case 'memberRemove':
+        this.#mustKeepVoter(this.#known(command.id));
+        return this.removeMember(command.id);
+      case 'memberPromote': {
+        const member = this.#known(command.id);
+        if (!member.isLearner) throw new KvError('MEMBER_NOT_LEARNER');
+        return this.#store({ ...member, isLearner: false });
+      }
+      case 'memberUpdate': {
+        const member = this.#known(command.id);
+        this.#mustBeFree(command.peerUrls, command.id);
+        return this.#store({ ...member, peerUrls: command.peerUrls });
+      }
+      default:
+        assertNever(command, 'membership change');
+    }
+  }
+
+  #add({ id, peerUrls, isLearner, learnersMax }: Extract<MemberChange, { type: 'memberAdd' }>): void {
+    if (this.isRemoved(id)) throw new KvError('MEMBER_NOT_FOUND');
+    if (this.#members.has(id)) throw new KvError('MEMBER_EXISTS');
+    this.#mustBeFree(peerUrls, id);
+    const members = this.members();
+    if (isLearner && members.filter((member) => member.isLearner).length >= learnersMax) {
+      throw new KvError('TOO_MANY_LEARNERS');
+    }
+    this.setMember({ id, name: '', peerUrls, clientUrls: [], isLearner });
+  }
+
+  #known(id: bigint): MemberRecord {
+    const member = this.#members.get(id);
+    if (member === undefined || member.removed) throw new KvError('MEMBER_NOT_FOUND');
+    return member;
+  }
+
+  #mustKeepVoter(leaving: MemberRecord): void {
+    const stays = (member: MemberInfo) => member.id !== leaving.id && !member.isLearner;
+    if (!leaving.isLearner && !this.members().some(stays)) throw new KvError('MEMBER_NOT_ENOUGH_STARTED');
+  }
+
+  #mustBeFree(peerUrls: readonly string[], by: bigint): void {
+    const inUse = (member: MemberInfo) =>
+      member.id !== by && peerUrls.some((url) => member.peerUrls.includes(url));
+    if (this.members().some(inUse)) throw new KvError('PEER_URL_EXISTS');
   }
 
   setMember(member: MemberInfo): void {

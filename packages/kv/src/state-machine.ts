@@ -3,16 +3,18 @@ import { KvError } from '@muster/contract';
 import type { HashKvResult } from './api.ts';
 import { Applier, type ApplyResult, runTxn } from './applier.ts';
 import { alarmRefusal, commandCost, isReadOnlyTxn, isSerializableTxn } from './apply-guards.ts';
+import { checkCommand, type Origin } from './auth/auth-checks.ts';
+import { AuthStore } from './auth/auth-store.ts';
 import { ClusterTable } from './cluster-table.ts';
 import type { Command } from './commands.ts';
 import { Compactor } from './compaction.ts';
 import type { Engine } from './engine.ts';
 import { type EventsOptions, eventsBetween } from './history.ts';
 import { LeaseTable } from './lease-table.ts';
-import { FIRST_REVISION, MvccStore, NEVER_COMPACTED, RevisionWriter } from './mvcc-store.ts';
+import { MvccStore, RevisionWriter } from './mvcc-store.ts';
 import { readRange } from './range.ts';
-import { decodeStoreMeta, encodeStoreMeta, STORE_META_KEY, type StoreMeta } from './state-records.ts';
-import { hashKv, hashWith } from './store-hash.ts';
+import { encodeStoreMeta, readStoreMeta, STORE_META_KEY, type StoreMeta } from './state-records.ts';
+import { hashKvSteps, runSteps, storeHashSteps } from './store-hash.ts';
 import type { Alarm, Event, MemberInfo, RangeRequest, RangeResult, TxnRequest, TxnResult } from './types.ts';
 import type { HistorySlice } from './watch-refill.ts';
 
@@ -47,6 +49,7 @@ export type ApplyOutcome = {
  */
 export class StateMachine {
   readonly leases: LeaseTable;
+  readonly auth: AuthStore;
   readonly #engine: Engine;
   readonly #store: MvccStore;
   readonly #cluster: ClusterTable;
@@ -61,9 +64,10 @@ export class StateMachine {
   constructor(engine: Engine, options: StateMachineOptions) {
     this.#engine = engine;
     this.leases = new LeaseTable(engine);
+    this.auth = new AuthStore(engine);
     this.#store = new MvccStore(engine, this.leases);
     this.#cluster = new ClusterTable(engine);
-    const meta = readMeta(engine);
+    const meta = readStoreMeta(engine);
     this.#store.currentRevision = meta.currentRevision;
     this.#store.compactRevision = meta.compactRevision;
     this.#compactor = new Compactor(this.#store, options.compactionBatch ?? COMPACTION_BATCH, meta);
@@ -72,6 +76,7 @@ export class StateMachine {
     this.#applier = new Applier({
       store: this.#store,
       cluster: this.#cluster,
+      auth: this.auth,
       minLeaseTtlSeconds: options.minLeaseTtlSeconds,
       onCompact: (revision) => this.#compact(revision),
     });
@@ -95,13 +100,14 @@ export class StateMachine {
     this.#store.wantPrevValues = wanted;
   }
 
-  apply(command: Command): ApplyOutcome {
-    const refusal = alarmRefusal(command, this.#cluster);
+  /** `index` is the command's place in the log: half of each token that is issued there. */
+  apply(command: Command, origin: Origin = 'anonymous', index = 0): ApplyOutcome {
+    const refusal = alarmRefusal(command, this.#cluster) ?? this.refusalFor(command, origin);
     if (refusal) return { revision: this.currentRevision, events: [], error: refusal };
     const before = this.currentRevision;
     const fits = this.quotaAllows(command);
     try {
-      const { result, events } = this.#applier.run(command);
+      const { result, events } = this.#applier.run(command, index);
       const revision = this.currentRevision;
       assert(revision === before + (events.length > 0 ? 1 : 0), () => `revision ${before} -> ${revision}`);
       if (revision !== before) this.#metaChanged = true;
@@ -110,6 +116,18 @@ export class StateMachine {
     } catch (thrown) {
       if (!(thrown instanceof KvError)) throw thrown;
       return { revision: this.currentRevision, events: [], error: thrown };
+    }
+  }
+
+  /** Why a command may not be done for its origin as things stand, or `undefined`. */
+  refusalFor(command: Command, origin: Origin): KvError | undefined {
+    if (!this.auth.enabled) return undefined;
+    try {
+      checkCommand(this.auth, origin, this.leases, command);
+      return undefined;
+    } catch (error) {
+      if (error instanceof KvError) return error;
+      throw error;
     }
   }
 
@@ -153,21 +171,17 @@ export class StateMachine {
     return eventsBetween(this.#store, fromRevision, toRevision, options);
   }
 
-  /** etcd's HashKV; `revision` 0 is the current one. Reads all of the data: seconds for millions of keys. */
+  /**
+   * etcd's HashKV; `revision` 0 is the current one. Reads all of the data at once: seconds for millions of keys. A
+   * member that serves goes over a view of the engine instead, in steps (`hashKvSteps`).
+   */
   hashKv(revision: number): HashKvResult {
-    return hashKv(this.#store, revision);
+    return runSteps(hashKvSteps(this.#engine, this.#meta(), revision));
   }
 
-  /** Of the whole replicated state, equal on members that have applied the same. Reads all of the data. */
+  /** Of the whole replicated state, equal on members that have applied the same. Reads all of the data at once. */
   storeHash(): number {
-    const { hash } = hashKv(this.#store, 0);
-    const meta = this.#meta();
-    const shared = encodeStoreMeta({ ...meta, finishedRevision: 0, compaction: undefined });
-    let all = hashWith(hash, [[STORE_META_KEY, shared]]);
-    for (const table of ['leases', 'members', 'alarms', 'auth'] as const) {
-      all = hashWith(all, this.#engine.iterate(table));
-    }
-    return all;
+    return runSteps(storeHashSteps(this.#engine, this.#meta()));
   }
 
   /** True while a compaction has records left to remove. */
@@ -202,7 +216,12 @@ export class StateMachine {
     return this.#cluster.members();
   }
 
-  /** Adds or replaces a member, when a configuration entry is applied. */
+  /** Ids that were members once, ascending. */
+  removedMembers(): readonly bigint[] {
+    return this.#cluster.removedIds();
+  }
+
+  /** Adds or replaces a member of a new cluster. */
   setMember(member: MemberInfo): void {
     this.#cluster.setMember(member);
   }
@@ -235,15 +254,4 @@ export class StateMachine {
       compaction: this.#compactor.state,
     };
   }
-}
-
-function readMeta(engine: Engine): StoreMeta {
-  const record = engine.get('meta', STORE_META_KEY);
-  if (record !== undefined) return decodeStoreMeta(record);
-  return {
-    currentRevision: FIRST_REVISION,
-    compactRevision: NEVER_COMPACTED,
-    finishedRevision: NEVER_COMPACTED,
-    compaction: undefined,
-  };
 }

@@ -8,7 +8,13 @@ import {
   type Event,
   type StateMachine,
 } from '@muster/kv';
-import type { ConfState, Entry, SnapshotMeta } from '@muster/raft';
+import {
+  type ConfChange,
+  type ConfState,
+  decodeConfChange,
+  type Entry,
+  type SnapshotMeta,
+} from '@muster/raft';
 import { encodeRaftMeta, RAFT_META_KEY } from './raft-meta.ts';
 
 type Applied = {
@@ -19,13 +25,15 @@ type Applied = {
 
 /** What the apply loop tells its member, after the unit is sealed and in the order of the log. */
 type ApplyListener = {
-  /** A configuration entry: returns the configuration that is in force now. Called before the unit is sealed. */
-  readonly onConfig: (entry: Entry) => ConfState;
+  /** A change that takes place: returns the configuration in force from now on. Called before the unit is sealed. */
+  readonly onConfig: (change: ConfChange) => ConfState;
   /** The first entry of a term later than any applied before. */
   readonly onNewTerm: (term: number) => void;
   readonly onRevision: (revision: number, events: readonly Event[]) => void;
   /** `sequence` is of this member's own requests; 0 for others'. */
   readonly onCommand: (command: Command, outcome: ApplyOutcome, sequence: number) => void;
+  /** Users, roles or what they may do changed; after the events before the change and before any that follow. */
+  readonly onAuthChange: () => void;
   readonly onApplied: (index: number) => void;
 };
 
@@ -89,14 +97,17 @@ export class ApplyLoop {
     if (this.#head === end) return false;
     const done: Applied[] = [];
     const termBefore = this.#meta.term;
+    const { auth } = this.#machine;
+    const authBefore = auth.revision;
     let { index, term, confState } = this.#meta;
-    for (; this.#head < end; this.#head++) {
+    // A change of rights ends the batch: watches are judged by it before they get what follows.
+    for (; this.#head < end && auth.revision === authBefore; this.#head++) {
       const entry = this.#queue[this.#head] as Entry;
       assert(entry.index === index + 1, () => `applying entry ${entry.index} after ${index}`);
       index = entry.index;
       term = entry.term;
-      if (entry.type === 'config') confState = this.#listener.onConfig(entry);
-      else if (entry.data.length > 0) done.push(this.#apply(entry));
+      if (entry.type === 'config') confState = this.#configure(entry, confState, done);
+      else if (entry.data.length > 0) done.push(this.#apply(entry.data, index));
     }
     this.#trim();
     this.#meta = { index, term, confState };
@@ -104,14 +115,29 @@ export class ApplyLoop {
     this.#machine.flushMeta();
     this.#engine.commit(index);
     this.#report(done, termBefore);
+    if (auth.revision !== authBefore) this.#listener.onAuthChange();
     this.#listener.onApplied(index);
     return this.#head < this.#queue.length;
   }
 
-  #apply(entry: Entry): Applied {
-    const { requestId, command } = decodeCommand(entry.data);
+  /**
+   * The members' table decides whether a change takes place, on every member alike; raft's configuration follows it in
+   * the same unit. Without a context there is nothing to decide (a joint configuration is left).
+   */
+  #configure(entry: Entry, before: ConfState, done: Applied[]): ConfState {
+    const change = decodeConfChange(entry.data);
+    if (change.context.length > 0) {
+      const applied = this.#apply(change.context, entry.index);
+      done.push(applied);
+      if (outcomeError(applied.outcome)) return before;
+    }
+    return this.#listener.onConfig(change);
+  }
+
+  #apply(data: Uint8Array, index: number): Applied {
+    const { requestId, command, origin } = decodeCommand(data);
     const sequence = requestId.member === this.#self ? requestId.sequence : 0;
-    return { command, sequence, outcome: this.#machine.apply(command) };
+    return { command, sequence, outcome: this.#machine.apply(command, origin, index) };
   }
 
   #report(done: readonly Applied[], termBefore: number): void {

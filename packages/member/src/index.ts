@@ -1,13 +1,16 @@
+export type { AuthPorts, PasswordHasher, SignedTokens, TokenClaims } from './auth-ports.ts';
 export { DEFAULT_LIMITS, type MemberLimits } from './limits.ts';
 export { LocalApi } from './local-api.ts';
 export { Member } from './member.ts';
 export type { MemberLog } from './member-log.ts';
-export type { MemberCounters, MemberOptions } from './member-options.ts';
+export type { MemberCounters, MemberOptions, MembershipPolicy } from './member-options.ts';
+export { REMOVED_TEXT } from './membership.ts';
 export {
   type PeerEvent,
   type PeerMessage,
   type PeerTransport,
   type SnapshotStore,
+  type StorageUpkeep,
   type Wal,
   type WalBatch,
   type WalContents,

@@ -10,15 +10,19 @@ import type { Lessor } from './lessor.ts';
 export class LeaderAnswers {
   readonly #lessor: Lessor;
   readonly #machine: () => StateMachine;
+  readonly #learnerReady: (id: bigint) => boolean;
   readonly #read: (done: (error: KvError | undefined) => void) => void;
 
   constructor(options: {
     readonly lessor: Lessor;
     readonly machine: () => StateMachine;
+    /** Whether a learner has caught up, as this leader sees it. */
+    readonly learnerReady: (id: bigint) => boolean;
     readonly read: (done: (error: KvError | undefined) => void) => void;
   }) {
     this.#lessor = options.lessor;
     this.#machine = options.machine;
+    this.#learnerReady = options.learnerReady;
     this.#read = options.read;
   }
 
@@ -34,6 +38,8 @@ export class LeaderAnswers {
     this.#read((error) => {
       if (error) return done({ type: 'error', code: error.code });
       if (!this.#lessor.primary) return notLeader();
+      if (call.type === 'learnerReady')
+        return done({ type: 'learnerReady', ready: this.#learnerReady(call.id) });
       if (call.type === 'timeToLive') return done(this.#timeToLive(call.id, call.keys));
       this.#lessor.renew(call.id, (ttlSeconds, failure) =>
         done(failure ? { type: 'error', code: failure.code } : { type: 'keepAlive', ttlSeconds }),

@@ -3,12 +3,14 @@ import { ERRORS, type ErrorCode, KvError } from '@muster/contract';
 
 /**
  * Requests from member to member outside the log. Only the leader can answer those about leases: renewals and
- * remaining times (etcd forwards these over its peer port too). `isKnown` is for any member: see `Admission`.
+ * remaining times (etcd forwards these over its peer port too), and how far a learner has come. `isKnown` is for any
+ * member: see `Admission`.
  */
 export type LeaderCall =
   | { readonly type: 'keepAlive'; readonly id: bigint }
   | { readonly type: 'timeToLive'; readonly id: bigint; readonly keys: boolean }
-  | { readonly type: 'isKnown'; readonly id: bigint };
+  | { readonly type: 'isKnown'; readonly id: bigint }
+  | { readonly type: 'learnerReady'; readonly id: bigint };
 
 export type LeaderAnswer =
   | { readonly type: 'keepAlive'; readonly ttlSeconds: number }
@@ -20,10 +22,11 @@ export type LeaderAnswer =
     }
   | { readonly type: 'error'; readonly code: ErrorCode }
   /** Whether the member has published itself: it has had entries in its log then. */
-  | { readonly type: 'isKnown'; readonly known: boolean };
+  | { readonly type: 'isKnown'; readonly known: boolean }
+  | { readonly type: 'learnerReady'; readonly ready: boolean };
 
-const CALLS = ['keepAlive', 'timeToLive', 'isKnown'] as const;
-const ANSWERS = ['keepAlive', 'timeToLive', 'error', 'isKnown'] as const;
+const CALLS = ['keepAlive', 'timeToLive', 'isKnown', 'learnerReady'] as const;
+const ANSWERS = ['keepAlive', 'timeToLive', 'error', 'isKnown', 'learnerReady'] as const;
 
 /** Layout: kind u8, id i64, flags u8. Big-endian. */
 export function encodeCall(call: LeaderCall): Uint8Array {
@@ -46,6 +49,7 @@ export function decodeCall(bytes: Uint8Array): LeaderCall | undefined {
     case 'timeToLive':
       return { type, id: view.getBigInt64(1), keys: view.getUint8(9) === 1 };
     case 'isKnown':
+    case 'learnerReady':
       return { type, id: view.getBigUint64(1) };
     default:
       return undefined;
@@ -83,6 +87,11 @@ export function encodeAnswer(answer: LeaderAnswer): Uint8Array {
       out.view.setUint8(1, answer.known ? 1 : 0);
       return out.bytes;
     }
+    case 'learnerReady': {
+      const out = answerBytes(kind, 1);
+      out.view.setUint8(1, answer.ready ? 1 : 0);
+      return out.bytes;
+    }
   }
 }
 
@@ -103,6 +112,8 @@ export function decodeAnswer(bytes: Uint8Array): LeaderAnswer {
         };
       case 'isKnown':
         return { type, known: view.getUint8(1) === 1 };
+      case 'learnerReady':
+        return { type, ready: view.getUint8(1) === 1 };
       case 'error': {
         const code = utf8Text(bytes.subarray(1));
         return { type, code: code in ERRORS ? (code as ErrorCode) : 'INTERNAL' };

@@ -10,13 +10,20 @@ export type MemberOptions = {
   readonly clusterId: bigint;
   readonly name: string;
   readonly clientUrls: readonly string[];
-  /** The members a new cluster starts with; ignored once there is data. */
+  /** The members a new cluster starts with; none when this one joins. Ignored once there is data. */
   readonly initialMembers: readonly MemberInfo[];
+  /** Who the members are, as the others said, until the state that they send says it. */
+  readonly joining?: readonly MemberInfo[];
+  readonly membership: MembershipPolicy;
+  /** Goes on alone with the data that is there: all other members are dropped. */
+  readonly forceNewCluster?: boolean;
   /** One tick of raft, in milliseconds. */
   readonly heartbeatMs: number;
   readonly electionMs: number;
   /** Bytes of storage at which writes stop with a NOSPACE alarm; 0 for none. */
   readonly quotaBytes: number;
+  /** Seconds that a simple token lives after its last use; etcd's 300 when left out. */
+  readonly tokenTtlSeconds?: number;
   /** Milliseconds between progress messages of watches that asked for them. */
   readonly watchProgressMs?: number;
   readonly limits?: Partial<MemberLimits>;
@@ -30,6 +37,18 @@ export type MemberOptions = {
   readonly log: MemberLog;
   /** What must never happen did (a failed sync, a broken invariant): the process must end. */
   readonly onFatal: (error: Error) => void;
+  /** This member was removed and serves no longer: it should be stopped. Called once. */
+  readonly onRemoved: () => void;
+};
+
+/** What a change of the members is judged by, and what it takes from outside. */
+export type MembershipPolicy = {
+  /** Refuse changes that could cost the cluster its quorum. */
+  readonly strictReconfigCheck: boolean;
+  readonly learnersMax: number;
+  /** The id of a member added at this wall-clock time, in whole seconds since 1970. */
+  readonly memberIdOf: (peerUrls: readonly string[], unixSeconds: number) => bigint;
+  readonly unixSeconds: () => number;
 };
 
 /** Counters in etcd's terms, since start. */

@@ -1,8 +1,15 @@
 import { assert, type Clock, type Prng, type Timer } from '@muster/base';
 import { KvError } from '@muster/contract';
-import type { ApplyOutcome, Command, Engine, ResponseHeader, StateMachine, WatchHub } from '@muster/kv';
+import type {
+  ApplyOutcome,
+  Command,
+  Engine,
+  Origin,
+  ResponseHeader,
+  StateMachine,
+  WatchHub,
+} from '@muster/kv';
 import {
-  decodeConfChange,
   type MemoryLog,
   type Message,
   NONE,
@@ -13,26 +20,32 @@ import {
   type SoftState,
 } from '@muster/raft';
 import { Admission } from './admission.ts';
-import { ApplyLoop, outcomeError } from './apply-loop.ts';
+import { ApplyLoop } from './apply-loop.ts';
 import { Compactions } from './compactions.ts';
 import { EngineGate } from './engine-gate.ts';
 import { HandOver } from './hand-over.ts';
 import { Installer } from './installer.ts';
+import { Intake } from './intake.ts';
 import { LeaderAnswers } from './leader-answers.ts';
 import type { LeaderAnswer, LeaderCall } from './leader-calls.ts';
 import { LeaderLink } from './leader-link.ts';
+import { LeaderWatchdog } from './leader-watchdog.ts';
 import { Lessor } from './lessor.ts';
 import { checkLimits, DEFAULT_LIMITS, type MemberLimits } from './limits.ts';
 import { followersIndex, LogKeeper } from './log-keeper.ts';
-import type { MemberCounters, MemberOptions } from './member-options.ts';
+import type { MemberCounters, MemberOptions, MembershipPolicy } from './member-options.ts';
+import { confChangeSteps, Membership } from './membership.ts';
+import { isCaughtUp } from './membership-checks.ts';
 import { peerEvents } from './peer-events.ts';
 import { Persister } from './persister.ts';
 import { Proposer, type WriteDone } from './proposer.ts';
 import { Publisher } from './publisher.ts';
 import { openRaft, openRaftState, type RaftStart } from './raft-state.ts';
 import { ReadBarrier } from './read-barrier.ts';
+import { followTokens, SimpleTokens, TOKEN_TTL_SECONDS } from './simple-tokens.ts';
 import { Snapshotter } from './snapshotter.ts';
 import { makeHub, openMachine } from './state.ts';
+import { reasonAgainstWatch } from './watch-rights.ts';
 
 /**
  * One cluster member: drives raft and the replicated state over its ports. Everything happens in one loop, the pump:
@@ -44,7 +57,10 @@ export class Member {
   readonly clusterId: bigint;
   readonly limits: MemberLimits;
   readonly requestTimeoutMs: number;
+  /** Seconds that a lease lives at least, where it is granted through this member. */
+  readonly minLeaseTtlSeconds: number;
   readonly hub: WatchHub;
+  readonly tokens: SimpleTokens;
   readonly engine: Engine;
   readonly clock: Clock;
   readonly prng: Prng;
@@ -68,6 +84,9 @@ export class Member {
   readonly #compactions: Compactions;
   readonly #gate: EngineGate;
   readonly #admission: Admission;
+  readonly #intake: Intake;
+  readonly membership: Membership;
+  readonly watchdog: LeaderWatchdog;
   #machine: StateMachine;
   #soft: SoftState;
   #scheduled = false;
@@ -84,6 +103,8 @@ export class Member {
     this.clusterId = options.clusterId;
     this.limits = checkLimits({ ...DEFAULT_LIMITS, ...options.limits });
     this.requestTimeoutMs = 5000 + 2 * options.electionMs;
+    // etcd's minimum: one and a half election timeouts, in whole seconds.
+    this.minLeaseTtlSeconds = Math.ceil((1.5 * options.electionMs) / 1000);
     this.engine = options.engine;
     this.clock = options.clock;
     this.prng = options.prng;
@@ -104,6 +125,7 @@ export class Member {
       machine: () => this.#machine,
       header: (revision) => this.header(revision),
     });
+    this.tokens = new SimpleTokens(options.clock, options.tokenTtlSeconds ?? TOKEN_TTL_SECONDS);
     this.#proposer = new Proposer({
       raft: this.#raft,
       clock: options.clock,
@@ -129,7 +151,7 @@ export class Member {
       id: options.id,
       name: options.name,
       clientUrls: options.clientUrls,
-      propose: (command, done) => this.#propose(command, (error) => done(error === undefined)),
+      propose: (command, done) => this.#intake.propose(command, (error) => done(error === undefined)),
     });
     this.#snapshotter = this.#makeSnapshotter();
     this.#installer = this.#makeInstaller();
@@ -142,12 +164,31 @@ export class Member {
     this.#compactions = new Compactions(this.engine, () => this.#machine);
     this.#admission = new Admission({
       self: options.id,
-      voters: start.meta.confState.voters,
+      voters: options.joining?.filter((m) => !m.isLearner).map((m) => m.id) ?? start.meta.confState.voters,
       isEmpty: start.log.lastIndex === 0,
       transport: options.transport,
       requestId: this.#randomStart(),
       onAdmitted: () => this.#onAdmitted(),
       onRefused: (error) => options.onFatal(error),
+    });
+    this.#intake = new Intake({
+      raft: this.#raft,
+      clock: options.clock,
+      proposer: this.#proposer,
+      reads: this.#reads,
+      link: this.#link,
+      timeoutMs: this.requestTimeoutMs,
+      refusal: (isWrite) => this.#refusal(isWrite),
+      wake: () => this.#wake(),
+    });
+    this.membership = new Membership(options, {
+      machine: () => this.#machine,
+      onRemoved: () => this.#onRemoved(),
+    });
+    this.watchdog = new LeaderWatchdog({
+      electionMs: options.electionMs,
+      hasLeader: () => this.#soft.leader !== NONE,
+      header: () => this.header(this.#machine.currentRevision),
     });
     this.#keeper = new LogKeeper({
       log: this.#memoryLog,
@@ -168,6 +209,11 @@ export class Member {
 
   get isLeader(): boolean {
     return this.#soft.role === 'leader';
+  }
+
+  /** Has no vote yet; answers little. */
+  get isLearner(): boolean {
+    return this.#raft.confState.learners.includes(this.id);
   }
 
   get applied(): number {
@@ -194,6 +240,10 @@ export class Member {
   /** Why writes are refused (a full disk), or `undefined`. */
   get diskFull(): string | undefined {
     return (this.#persister.stalledBy ?? this.#gate.failure)?.message;
+  }
+
+  get policy(): MembershipPolicy {
+    return this.#options.membership;
   }
 
   get lessor(): Lessor {
@@ -231,6 +281,7 @@ export class Member {
       admission: this.#admission,
       installer: this.#installer,
       handOver: this.#handOver,
+      membership: this.membership,
       isFull: () => this.#memoryLog.byteSize > this.limits.logBytesMax,
     });
     this.#options.transport.onEvent((event) => {
@@ -238,7 +289,7 @@ export class Member {
       onPeerEvent(event);
       this.#wake();
     });
-    this.#setPeers();
+    this.membership.refresh();
     this.#lastTickMs = this.clock.nowMs();
     this.#scheduleTick();
     if (this.#admission.admitted) this.#onAdmitted();
@@ -281,17 +332,18 @@ export class Member {
    * once when a bound is reached or the disk is full. A write without a leader waits for one until its deadline; one
    * that a leader change swallowed is proposed again.
    */
-  submit(command: Command, timeoutMs: number | undefined, done: WriteDone): void {
-    if (this.#proposer.submit(command, this.#timeout(timeoutMs), this.#refusal(), done)) this.#wake();
+  submit(
+    command: Command,
+    timeoutMs: number | undefined,
+    done: WriteDone,
+    origin: Origin = 'internal',
+  ): void {
+    this.#intake.submit(command, timeoutMs, done, origin);
   }
 
   /** Calls `done` once a local read is linearizable. */
   read(timeoutMs: number | undefined, done: (error: KvError | undefined) => void): void {
-    if (this.#state !== 'running') return done(new KvError('STOPPED'));
-    const limited = this.#timeout(timeoutMs);
-    const added = this.#reads.add({ deadlineMs: this.clock.nowMs() + limited, done });
-    if (!added) return done(new KvError('TOO_MANY_REQUESTS'));
-    this.#wake();
+    this.#intake.read(timeoutMs, done);
   }
 
   /** Asks whoever leads. */
@@ -300,9 +352,7 @@ export class Member {
     timeoutMs: number | undefined,
     done: (answer: LeaderAnswer | undefined, error: KvError | undefined) => void,
   ): void {
-    if (this.#state !== 'running') return done(undefined, new KvError('STOPPED'));
-    const limited = this.#timeout(timeoutMs);
-    this.#link.call(call, this.clock.nowMs() + limited, done);
+    this.#intake.callLeader(call, timeoutMs, done);
   }
 
   /** Runs `done` once no compaction is under way. */
@@ -362,6 +412,7 @@ export class Member {
     this.#committed += ready.committedEntries.length;
     this.#applyLoop.push(ready.committedEntries);
     for (const { context, index } of ready.readStates) this.#reads.onIndex(context, index, this.applied);
+    for (const { context, reason } of ready.refusedProposals) this.#proposer.onRefused(context, reason);
     this.#persister.persist(ready);
   }
 
@@ -382,7 +433,7 @@ export class Member {
 
   #onUnsent(message: Message): void {
     if (message.type === 'append') this.#raft.reportUnreachable(message.to);
-    if (message.type === 'propose') this.#proposer.onUnsent(message.entries);
+    if (message.type === 'propose') this.#proposer.onUnsent(message.context);
   }
 
   // --- what raft and the log report ---
@@ -417,7 +468,8 @@ export class Member {
 
   #onCommand(command: Command, outcome: ApplyOutcome, sequence: number): void {
     this.#appliedCommands++;
-    if (!outcomeError(outcome)) {
+    if ('result' in outcome) {
+      followTokens(this.tokens, command, outcome.result);
       if (command.type === 'leaseGrant') {
         const granted = this.#machine.leases.get(command.id);
         if (granted) this.#lessor.onGranted(command.id, granted.ttlSeconds);
@@ -426,6 +478,31 @@ export class Member {
       }
     }
     if (sequence !== 0) this.#proposer.complete(sequence, outcome);
+    if (confChangeSteps(command) || command.type === 'memberUpdate') this.#onMembers();
+  }
+
+  /** The members changed, or a change of them was over without effect: another one may follow. */
+  #onMembers(): void {
+    this.membership.refresh();
+    this.#proposer.retryUnsent();
+    this.#handOver.onChange();
+    this.#wake();
+  }
+
+  /** Later than what is being applied: who asked for the removal is answered first, and the others are told of it. */
+  #onRemoved(): void {
+    this.clock.defer(() => {
+      if (this.#state !== 'running') return;
+      const stopped = new KvError('STOPPED');
+      this.#proposer.failAll(stopped);
+      this.#reads.failAll(stopped);
+      this.#link.failAll(stopped);
+      this.#options.onRemoved();
+    });
+  }
+
+  #revokeWatches(): void {
+    this.hub.revoke((holder, range) => reasonAgainstWatch(this.#machine.auth, holder, range));
   }
 
   // --- snapshots ---
@@ -435,7 +512,10 @@ export class Member {
     this.#raft.onPersisted(ready.number);
     this.#send(ready.messages);
     this.#send(ready.messagesAfterPersist);
-    this.#setPeers();
+    this.membership.refresh();
+    // What the image passed over may have ended tokens and rights.
+    this.tokens.clear();
+    this.#revokeWatches();
     this.hub.reset();
     this.#reads.onApplied(this.applied);
     this.#compactions.settle();
@@ -457,6 +537,7 @@ export class Member {
       this.#reads.sweep(now);
       this.#link.sweep(now);
       this.#lessor.tick(since);
+      this.watchdog.tick(now);
       if (this.isLeader && this.diskFull !== undefined) this.#handOver.giveUp();
       this.#persister.retry();
       // Only with entries in the log: an empty one would be taken for lost after this.
@@ -469,48 +550,25 @@ export class Member {
 
   // --- parts ---
 
-  #refusal(): KvError | undefined {
-    if (this.#state !== 'running') return new KvError('STOPPED');
+  #refusal(isWrite: boolean): KvError | undefined {
+    if (this.#state !== 'running' || this.membership.removed) return new KvError('STOPPED');
+    if (!isWrite) return undefined;
     const full = this.diskFull;
     if (full !== undefined) return new KvError('DISK_FULL', { detail: full });
-    if (this.#applyLoop.queued > this.limits.applyLagMax) return new KvError('TOO_MANY_REQUESTS');
-    return undefined;
+    return this.#applyLoop.queued > this.limits.applyLagMax ? new KvError('TOO_MANY_REQUESTS') : undefined;
   }
 
-  #timeout(askedMs: number | undefined): number {
-    return Math.min(askedMs ?? this.requestTimeoutMs, this.requestTimeoutMs);
-  }
-
-  #setPeers(): void {
-    const peers = new Map<NodeId, readonly string[]>();
-    for (const member of this.#machine.members()) {
-      if (member.id !== this.id) peers.set(member.id, member.peerUrls);
-    }
-    this.#options.transport.setPeers(peers);
-  }
-
-  #propose(command: Command, done: (error: KvError | undefined) => void): void {
-    this.submit(command, undefined, (outcome, error) => done(error ?? (outcome && outcomeError(outcome))));
-  }
-
-  /** What follows from this member's leading: it never reaches the log through another leader. */
-  #proposeAsLeader(command: Command, done: (error: KvError | undefined) => void): void {
-    const finish: WriteDone = (outcome, error) => done(error ?? (outcome && outcomeError(outcome)));
-    const queued = this.#proposer.submit(
-      command,
-      this.requestTimeoutMs,
-      this.#refusal(),
-      finish,
-      this.#raft.term,
-    );
-    if (queued) this.#wake();
+  #learnerReady(id: NodeId): boolean {
+    const { peers, stableIndex } = this.#raft.status();
+    const learner = peers.find((peer) => peer.id === id);
+    return learner !== undefined && isCaughtUp(learner.match, stableIndex);
   }
 
   #makeLessor(): Lessor {
     return new Lessor({
       clock: this.clock,
       leases: () => this.#machine.leases,
-      propose: (command, done) => this.#proposeAsLeader(command, done),
+      propose: (command, done) => this.#intake.proposeAsLeader(command, done),
       limits: this.limits,
       electionTimeoutMs: this.#options.electionMs,
     });
@@ -520,6 +578,7 @@ export class Member {
     const answers = new LeaderAnswers({
       lessor: this.#lessor,
       machine: () => this.#machine,
+      learnerReady: (id) => this.#learnerReady(id),
       read: (done) => this.read(undefined, done),
     });
     return new LeaderLink({
@@ -576,10 +635,11 @@ export class Member {
       meta,
       batchMax: this.limits.applyBatchMax,
       listener: {
-        onConfig: (entry) => this.#raft.applyConfChange(decodeConfChange(entry.data)),
+        onConfig: (change) => this.#raft.applyConfChange(change),
         onNewTerm: (term) => this.#onNewTerm(term),
         onRevision: (revision, events) => this.hub.publish(revision, events),
         onCommand: (command, outcome, sequence) => this.#onCommand(command, outcome, sequence),
+        onAuthChange: () => this.#revokeWatches(),
         onApplied: (index) => {
           this.#raft.onApplied(index);
           this.#reads.onApplied(index);

@@ -3,6 +3,7 @@ import type { Admission } from './admission.ts';
 import type { HandOver } from './hand-over.ts';
 import type { Installer } from './installer.ts';
 import type { LeaderLink } from './leader-link.ts';
+import type { Membership } from './membership.ts';
 import type { PeerEvent, PeerMessage } from './ports.ts';
 
 /** Who takes what comes from the other members. Raft hears nothing before this member is admitted. */
@@ -12,10 +13,11 @@ export function peerEvents(to: {
   readonly admission: Admission;
   readonly installer: Installer;
   readonly handOver: HandOver;
+  readonly membership: Membership;
   /** No more entries fit into this member's log: they are dropped unheard, which is what makes their sender wait. */
   readonly isFull: () => boolean;
 }): (event: PeerEvent) => void {
-  const { raft, link, admission, installer, handOver, isFull } = to;
+  const { raft, link, admission, installer, handOver, membership, isFull } = to;
   const onMessage = (from: NodeId, message: PeerMessage) => {
     if (message.type === 'raft') {
       const { message: inner } = message;
@@ -44,6 +46,9 @@ export function peerEvents(to: {
         break;
       case 'connected':
         admission.ask();
+        break;
+      case 'removed':
+        membership.leave(`member ${event.by.toString(16)}`);
         break;
     }
   };

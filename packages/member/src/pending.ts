@@ -1,10 +1,13 @@
 import { KvError } from '@muster/contract';
 import type { ApplyOutcome } from '@muster/kv';
+import type { ConfChangeStep } from '@muster/raft';
 
 /** A request of this member that waits for its own apply. */
 export type PendingWrite = {
   readonly sequence: number;
   readonly data: Uint8Array;
+  /** Of a membership change: `data` is its context. */
+  readonly steps: readonly ConfChangeStep[] | undefined;
   /** In the clock's monotonic milliseconds. */
   readonly deadlineMs: number;
   readonly done: (outcome: ApplyOutcome | undefined, error: KvError | undefined) => void;
@@ -16,6 +19,8 @@ export type PendingWrite = {
    * forwarded proposal counts only in the term it names. It may then be proposed again without being applied twice.
    */
   proposedInTerm: number;
+  /** Names the message that it was forwarded in, if it was; unlike any other. */
+  proposedAs: number;
   /** A leader was lost while it waited: told apart in the text of the time-out. */
   sawLeaderLoss: boolean;
 };
@@ -91,10 +96,9 @@ export class PendingWrites {
     return count;
   }
 
-  /** Those whose bytes are exactly these objects. */
-  withData(entries: readonly { readonly data: Uint8Array }[]): PendingWrite[] {
-    const datas = new Set(entries.map((entry) => entry.data));
-    return [...this.#bySequence.values()].filter((write) => datas.has(write.data));
+  /** Those that were forwarded under this name last. */
+  proposedAs(context: number): PendingWrite[] {
+    return [...this.#bySequence.values()].filter((write) => write.proposedAs === context);
   }
 
   failAll(error: KvError): void {

@@ -2,6 +2,7 @@
  * What a member needs from the machine. Completion is by callback, never by promise, so that a whole cluster can be
  * stepped synchronously and replayed from a seed. Callbacks never run from inside the call that takes them.
  */
+import type { MemberInfo, SnapshotChunk } from '@muster/kv';
 import type { Entry, HardState, Message, NodeId } from '@muster/raft';
 
 /** What was found in the log at start, in order, whole and checked. */
@@ -52,6 +53,8 @@ export type PeerEvent =
   | { readonly type: 'connected'; readonly peer: NodeId }
   /** `reset` is true when the peer's process is gone (connection reset or refused), not merely silent. */
   | { readonly type: 'disconnected'; readonly peer: NodeId; readonly reset: boolean }
+  /** A member of the same cluster says that this one is a member no longer. */
+  | { readonly type: 'removed'; readonly by: NodeId }
   /** A snapshot came in whole and verified; it waits in the SnapshotStore under this name. */
   | {
       readonly type: 'snapshotReceived';
@@ -63,8 +66,14 @@ export type PeerEvent =
 export interface PeerTransport {
   /** Where events go; set once, before `setPeers`. */
   onEvent(handler: (event: PeerEvent) => void): void;
-  /** Connects to these and no others. Ids map to peer URLs. */
-  setPeers(peers: ReadonlyMap<NodeId, readonly string[]>): void;
+  /**
+   * Connects to these and no others. Ids map to peer URLs. `cluster` is what others that call are told: who the members
+   * are, this one included, and whose ids are members' no longer.
+   */
+  setPeers(
+    peers: ReadonlyMap<NodeId, readonly string[]>,
+    cluster: { readonly members: readonly MemberInfo[]; readonly removed: ReadonlySet<NodeId> },
+  ): void;
   /**
    * Queues one message. False when the peer's queue is full or it is not connected: the message is dropped. One that
    * was taken arrives once or not at all, in order on its connection: never twice, also not after a reconnect.
@@ -80,6 +89,14 @@ export interface PeerTransport {
   /** Milliseconds since the connection came up, or `undefined` when it is down. */
   connectedForMs(peer: NodeId): number | undefined;
   close(done: () => void): void;
+}
+
+/** What the machine does for the upkeep of this member's storage. Promises, for EtcdApi alone uses it. */
+export interface StorageUpkeep {
+  /** See `AdminApi.snapshot`. */
+  snapshot(signal?: AbortSignal): AsyncIterable<SnapshotChunk>;
+  /** Gives storage that is not used back to the machine. Reads and writes go on meanwhile. */
+  defragment(): Promise<void>;
 }
 
 /** Checksummed images of the whole replicated state. */

@@ -41,13 +41,9 @@ test('what a leader concluded in its term is refused once it leads in another, o
   });
   const errors: string[] = [];
   const submit = () =>
-    proposer.submit(
-      command,
-      5000,
-      undefined,
-      (_outcome, error) => errors.push(error?.code ?? 'ok'),
-      node.term,
-    );
+    proposer.submit(command, 5000, undefined, (_outcome, error) => errors.push(error?.code ?? 'ok'), {
+      onlyInTerm: node.term,
+    });
   submit();
   node.term = 5;
   proposer.proposeQueued();

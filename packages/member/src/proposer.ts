@@ -1,7 +1,7 @@
 import type { Clock } from '@muster/base';
-import { KvError } from '@muster/contract';
-import { type ApplyOutcome, type Command, encodeCommand } from '@muster/kv';
-import type { RaftNode } from '@muster/raft';
+import { type ErrorCode, KvError } from '@muster/contract';
+import { type ApplyOutcome, type Command, encodeCommand, type Origin } from '@muster/kv';
+import type { ConfChangeResult, ConfChangeStep, ProposalRefusal, RaftNode } from '@muster/raft';
 import type { MemberLimits } from './limits.ts';
 import { type PendingWrite, PendingWrites } from './pending.ts';
 
@@ -20,9 +20,10 @@ export class Proposer {
   #queue: PendingWrite[] = [];
   #unsent: PendingWrite[] = [];
   #sequence: number;
+  #context: number;
   failed = 0;
 
-  /** `firstSequence` is random, so that what an earlier life of this member proposed is not taken for ours. */
+  /** `firstSequence` is random, so that what an earlier life of this member proposed is not taken for ours. It is never 0. */
   constructor(options: {
     readonly raft: RaftNode;
     readonly clock: Clock;
@@ -34,6 +35,7 @@ export class Proposer {
     this.#limits = options.limits;
     this.#pending = new PendingWrites(options.limits);
     this.#sequence = options.firstSequence;
+    this.#context = options.firstSequence;
   }
 
   /** Writes that wait to be proposed. */
@@ -47,17 +49,24 @@ export class Proposer {
 
   /**
    * Queues a command, or completes it with the refusal at once. True when it was queued. One with `onlyInTerm` is
-   * what the leader of that term concluded (a lease is over): no other leader may be handed it.
+   * what the leader of that term concluded (a lease is over): no other leader may be handed it. With `steps` it goes
+   * with a change of raft's configuration, one of which can be under way: it waits for others.
    */
   submit(
     command: Command,
     timeoutMs: number,
     refusal: KvError | undefined,
     done: WriteDone,
-    onlyInTerm?: number,
+    special: {
+      readonly onlyInTerm?: number;
+      readonly steps?: readonly ConfChangeStep[];
+      /** In whose name; the servers' own when left out. */
+      readonly origin?: Origin;
+    } = {},
   ): boolean {
     const sequence = ++this.#sequence;
-    const data = encodeCommand({ member: this.#raft.id, sequence }, command);
+    const origin = special.origin ?? 'internal';
+    const data = encodeCommand({ member: this.#raft.id, sequence }, command, origin);
     const error = refusal ?? this.#refusal(data.length);
     if (error) {
       this.failed++;
@@ -65,7 +74,9 @@ export class Proposer {
       return false;
     }
     const deadlineMs = this.#clock.nowMs() + timeoutMs;
-    const write = { sequence, data, deadlineMs, done, onlyInTerm, proposedInTerm: 0, sawLeaderLoss: false };
+    const { onlyInTerm, steps } = special;
+    const fresh = { proposedInTerm: 0, proposedAs: 0, sawLeaderLoss: false };
+    const write: PendingWrite = { sequence, data, deadlineMs, done, onlyInTerm, steps, ...fresh };
     this.#pending.add(write);
     this.#queue.push(write);
     return true;
@@ -76,13 +87,32 @@ export class Proposer {
     while (this.#queue.length > 0) {
       const { batch, taken } = this.#nextBatch();
       if (batch.length > 0) {
-        const result = this.#raft.propose(batch.map((write) => write.data));
-        if (!result.accepted && result.reason !== 'overloaded') return;
-        if (!result.accepted) this.#refuse(batch);
-        for (const write of batch) write.proposedInTerm = this.#raft.term;
+        const context = ++this.#context;
+        const result = this.#hand(batch, context);
+        if (result.accepted) {
+          for (const write of batch) {
+            write.proposedInTerm = this.#raft.term;
+            write.proposedAs = context;
+          }
+        } else if (result.reason === 'noLeader' || result.reason === 'transferring') {
+          return;
+        } else {
+          this.#refused(batch, result.reason);
+        }
       }
       this.#queue.splice(0, taken);
     }
+  }
+
+  /** A membership change travels alone. */
+  #hand(batch: readonly PendingWrite[], context: number): ConfChangeResult {
+    const [first] = batch;
+    if (first?.steps)
+      return this.#raft.proposeConfChange({ steps: first.steps, context: first.data }, context);
+    return this.#raft.propose(
+      batch.map((write) => write.data),
+      context,
+    );
   }
 
   /** An own command was applied. */
@@ -96,14 +126,31 @@ export class Proposer {
   }
 
   /** A forwarded proposal never left this member: it waits for `retryUnsent`. */
-  onUnsent(entries: readonly { readonly data: Uint8Array }[]): void {
-    for (const write of this.#pending.withData(entries)) {
+  onUnsent(context: number): void {
+    this.#postpone(this.#pending.proposedAs(context));
+  }
+
+  /** Whom a proposal was forwarded to did not take it. It was delivered at most once, so it may go again. */
+  onRefused(context: number, reason: ProposalRefusal): void {
+    this.#refused(this.#pending.proposedAs(context), reason);
+  }
+
+  #refused(writes: readonly PendingWrite[], reason: ProposalRefusal): void {
+    if (reason === 'overloaded') this.#fail(writes, 'TOO_MANY_REQUESTS');
+    // The members' table says what exactly does not fit, where it can: it is asked when a change is applied.
+    else if (reason === 'invalidConfChange') this.#fail(writes, 'UNHEALTHY_CLUSTER');
+    else this.#postpone(writes);
+  }
+
+  #postpone(writes: readonly PendingWrite[]): void {
+    for (const write of writes) {
       write.proposedInTerm = 0;
+      write.proposedAs = 0;
       this.#unsent.push(write);
     }
   }
 
-  /** At the next tick or with another leader, not at once: the way to the leader is closed or full. */
+  /** At the next tick, or when the leader or the members changed: at once would be in vain. */
   retryUnsent(): void {
     if (this.#unsent.length === 0) return;
     this.#queue.push(...this.#unsent);
@@ -141,6 +188,7 @@ export class Proposer {
     let taken = 0;
     for (const write of this.#queue) {
       if (batch.length === this.#limits.proposalBatchMax) break;
+      if (batch.length > 0 && (write.steps || batch[0]?.steps)) break;
       if (bytes > 0 && bytes + write.data.length > this.#limits.proposalBatchBytesMax) break;
       taken++;
       if (!this.#pending.has(write.sequence)) continue;
@@ -154,10 +202,10 @@ export class Proposer {
     return { batch, taken };
   }
 
-  #refuse(batch: readonly PendingWrite[]): void {
+  #fail(batch: readonly PendingWrite[], code: ErrorCode): void {
     for (const write of batch) {
       this.failed++;
-      this.#pending.take(write.sequence)?.done(undefined, new KvError('TOO_MANY_REQUESTS'));
+      this.#pending.take(write.sequence)?.done(undefined, new KvError(code));
     }
   }
 
@@ -172,6 +220,7 @@ export class Proposer {
   #requeue(write: PendingWrite): void {
     if (this.#outlived(write)) return this.#drop(write);
     write.proposedInTerm = 0;
+    write.proposedAs = 0;
     this.#queue.push(write);
   }
 

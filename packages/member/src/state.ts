@@ -4,8 +4,8 @@ import type { MemberOptions } from './member-options.ts';
 /** The replicated state as the engine holds it. Also after an installed snapshot: then a new one replaces the old. */
 export function openMachine(options: MemberOptions): StateMachine {
   return new StateMachine(options.engine, {
-    // etcd's minimum: one and a half election timeouts, in whole seconds.
-    minLeaseTtlSeconds: Math.ceil((1.5 * options.electionMs) / 1000),
+    // The proposer raises it to the minimum of its election timeout, which may be another one on each member.
+    minLeaseTtlSeconds: 1,
     quotaBytes: options.quotaBytes,
   });
 }

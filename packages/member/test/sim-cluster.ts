@@ -12,6 +12,10 @@ export type SimMember = {
   api: EtcdApi;
   transport: SimTransport | undefined;
   clock: PausableClock;
+  /** Who the others said the members are, when this one joined. */
+  joining: readonly MemberInfo[] | undefined;
+  /** It was told that it is a member no longer. */
+  removed: boolean;
 };
 
 /** Some members in one process on one manual clock, with a hostile network and disks that forget. */
@@ -23,6 +27,9 @@ export class SimCluster {
   readonly logs: string[] = [];
   readonly #infos: MemberInfo[];
   readonly #limits: Partial<MemberLimits>;
+  #lastId: number;
+  /** etcd's strict-reconfig-check. */
+  strict = true;
 
   /** What a process would end with. */
   onFatal: (m: SimMember, error: Error) => void = (_m, error) => {
@@ -33,6 +40,7 @@ export class SimCluster {
     this.prng = new Prng(seed);
     this.network = new SimNetwork(this.clock, this.prng);
     this.#limits = limits;
+    this.#lastId = size;
     this.#infos = Array.from({ length: size }, (_, i) => ({
       id: BigInt(i + 1),
       name: '',
@@ -47,8 +55,28 @@ export class SimCluster {
       api: undefined as unknown as EtcdApi,
       transport: undefined,
       clock: new PausableClock(this.clock),
+      joining: undefined,
+      removed: false,
     }));
     for (const m of this.members) this.start(m);
+  }
+
+  /** Starts a member that was added before: it learns from `via` who the others are, as over the peer port. */
+  join(id: bigint, via: SimMember): SimMember {
+    const joining = (via.member as Member).machine.members();
+    const m: SimMember = {
+      id,
+      disk: new SimDisk(),
+      member: undefined,
+      api: undefined as unknown as EtcdApi,
+      transport: undefined,
+      clock: new PausableClock(this.clock),
+      joining,
+      removed: false,
+    };
+    this.members.push(m);
+    this.start(m);
+    return m;
   }
 
   start(m: SimMember): void {
@@ -59,7 +87,14 @@ export class SimCluster {
       clusterId: 77n,
       name: `m${m.id}`,
       clientUrls: [`http://127.0.0.1:${2379 + Number(m.id)}`],
-      initialMembers: this.#infos,
+      initialMembers: m.joining ? [] : this.#infos,
+      ...(m.joining && { joining: m.joining }),
+      membership: {
+        strictReconfigCheck: this.strict,
+        learnersMax: 1,
+        memberIdOf: () => BigInt(++this.#lastId),
+        unixSeconds: () => Math.floor(this.clock.nowMs() / 1000),
+      },
       heartbeatMs: 100,
       electionMs: 1000,
       quotaBytes: 0,
@@ -74,6 +109,10 @@ export class SimCluster {
       log: (level, text, fields) =>
         this.logs.push(`${this.clock.nowMs()} m${m.id} ${level} ${text} ${JSON.stringify(fields)}`),
       onFatal: (error) => this.onFatal(m, error),
+      onRemoved: () => {
+        m.removed = true;
+        this.clock.defer(() => this.crash(m));
+      },
     });
     m.api = new LocalApi(m.member, { version: '3.6.5', quotaBytes: 0 });
     m.member.start();

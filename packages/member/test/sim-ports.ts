@@ -192,8 +192,18 @@ export class SimNetwork {
     return this.#members.has(to) && !this.#cuts.has(`${from}>${to}`);
   }
 
+  /** As at the handshake: strangers get nowhere, and who was removed is told so. */
+  #admits(from: NodeId, to: NodeId): boolean {
+    const [caller, receiver] = [this.#members.get(from), this.#members.get(to)];
+    if (!caller || !receiver?.removed.has(from)) return receiver?.peers.has(from) ?? false;
+    this.#clock.schedule(this.options.delayMs, () => {
+      if (this.up(to, from)) caller.deliver({ type: 'removed', by: to });
+    });
+    return false;
+  }
+
   carry(from: NodeId, to: NodeId, event: PeerEvent): boolean {
-    if (!this.#members.has(to)) return false;
+    if (!this.#members.has(to) || !this.#admits(from, to)) return false;
     // Forwarded proposals are not: the port promises that nothing arrives twice, and they alone count on it.
     const isProposal =
       event.type === 'message' && event.message.type === 'raft' && event.message.message.type === 'propose';
@@ -218,6 +228,8 @@ export class SimTransport implements PeerTransport {
   readonly #diskOf: (id: NodeId) => SimDisk;
   #handler: ((event: PeerEvent) => void) | undefined;
   closed = false;
+  peers: ReadonlyMap<NodeId, readonly string[]> = new Map();
+  removed: ReadonlySet<NodeId> = new Set();
 
   constructor(id: NodeId, network: SimNetwork, process: PausableClock, diskOf: (id: NodeId) => SimDisk) {
     this.id = id;
@@ -232,7 +244,13 @@ export class SimTransport implements PeerTransport {
     this.#handler = handler;
   }
 
-  setPeers(): void {}
+  setPeers(
+    peers: ReadonlyMap<NodeId, readonly string[]>,
+    cluster: { readonly removed: ReadonlySet<NodeId> },
+  ): void {
+    this.peers = peers;
+    this.removed = cluster.removed;
+  }
 
   deliver(event: PeerEvent): void {
     this.#process.run(() => {

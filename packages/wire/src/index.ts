@@ -1,5 +1,9 @@
 export type { ClientCredentials, ClientLog, ClientTls, ConnectOptions } from './client/options.ts';
 export { connectEtcd, type RemoteEtcd } from './client/remote-etcd.ts';
+export { ENVELOPE_BYTES, GRPC_LIMITS, type GrpcLimits } from './grpc/grpc-limits.ts';
+export { GrpcServer, type GrpcServerOptions } from './grpc/grpc-server.ts';
+export type { GrpcMethod, GrpcObserver } from './grpc/observer.ts';
+export { type ClusterInfo, fetchClusterInfo } from './peer/cluster-info.ts';
 export type { PeerLog } from './peer/env.ts';
 export { idText } from './peer/handshake.ts';
 export { PEER_LIMITS, type PeerLimits } from './peer/limits.ts';
@@ -7,6 +11,5 @@ export type { PeerStats } from './peer/outbound.ts';
 export { type PeerAddress, peerAddressOf } from './peer/peer-url.ts';
 export type { SnapshotFiles, SnapshotSink, SnapshotSource } from './peer/snapshot-files.ts';
 export { TcpPeerTransport, type TcpPeerTransportOptions } from './peer/transport.ts';
-export { opensslCipher } from './tls/cipher-suites.ts';
 export { guardTls } from './tls/guard.ts';
 export { TlsFilesRefused, TlsIdentity, type TlsIdentityOptions } from './tls/identity.ts';

@@ -98,7 +98,7 @@ describe('the handshake', () => {
   const one = (bytes: Uint8Array): Frame => read(bytes, [])[0] as Frame;
   const self = { clusterId: 5n, id: 2n, serverVersion: '0.1.0' };
   const refusal = (change: Partial<Hello>, knows = true) =>
-    refusalOf({ ...hello, ...change }, self, () => knows);
+    refusalOf({ ...hello, ...change }, self, () => (knows ? 'member' : 'unknown'));
 
   it('carries who calls whom', () => {
     assert.deepEqual(decodeHello(one(encodeHello(hello))), hello);

@@ -19,6 +19,8 @@ export const FRAME = {
   snapshotChunk: 9,
   snapshotEnd: 10,
   snapshotResult: 11,
+  query: 12,
+  clusterInfo: 13,
 } as const;
 
 export const FRAME_HEADER_BYTES = 8;

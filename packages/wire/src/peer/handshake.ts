@@ -9,7 +9,7 @@ import { PEER_LIMITS } from './limits.ts';
 export const PROTOCOL_VERSION = 1;
 export const PROTOCOL_VERSION_MIN = 1;
 
-const MAGIC = 0x5253_554d; // "MUSR"
+export const MAGIC = 0x5253_554d; // "MUSR"
 
 export type ConnectionKind = 'messages' | 'snapshot';
 
@@ -32,6 +32,7 @@ const REFUSALS = [
   'unknown-sender',
   'busy',
   'malformed',
+  'removed-sender',
 ] as const;
 type RefusalCode = (typeof REFUSALS)[number];
 export type Refusal = { readonly code: RefusalCode; readonly reason: string };
@@ -116,7 +117,11 @@ export function decodeGoodbye(frame: Frame): Goodbye {
 export type Self = { readonly clusterId: bigint; readonly id: NodeId; readonly serverVersion: string };
 
 /** Whether a caller may come in: `undefined` is yes. */
-export function refusalOf(hello: Hello, self: Self, knows: (sender: NodeId) => boolean): Refusal | undefined {
+export function refusalOf(
+  hello: Hello,
+  self: Self,
+  standing: (sender: NodeId) => 'member' | 'removed' | 'unknown',
+): Refusal | undefined {
   if (hello.versionMin > PROTOCOL_VERSION || hello.versionMax < PROTOCOL_VERSION_MIN) {
     const theirs = `${hello.versionMin} to ${hello.versionMax}`;
     const ours = `${PROTOCOL_VERSION_MIN} to ${PROTOCOL_VERSION}`;
@@ -131,7 +136,12 @@ export function refusalOf(hello: Hello, self: Self, knows: (sender: NodeId) => b
     const reason = `the caller wants member ${idText(hello.to)}, this is member ${idText(self.id)}`;
     return { code: 'wrong-receiver', reason };
   }
-  if (!knows(hello.from)) {
+  const sender = standing(hello.from);
+  if (sender === 'removed') {
+    const reason = `member ${idText(hello.from)} has been permanently removed from the cluster`;
+    return { code: 'removed-sender', reason };
+  }
+  if (sender === 'unknown') {
     const reason = `member ${idText(hello.from)} is not in this member's cluster configuration`;
     return { code: 'unknown-sender', reason };
   }

@@ -3,6 +3,7 @@ import type { Timer } from '@muster/base';
 import type { PeerMessage } from '@muster/member';
 import type { NodeId } from '@muster/raft';
 import { MalformedFrame } from './bytes.ts';
+import { checkQuery } from './cluster-info.ts';
 import { decodePeerMessage } from './codec.ts';
 import type { PeerEnv } from './env.ts';
 import { FramedSocket, type SocketEnd } from './framed-socket.ts';
@@ -23,7 +24,9 @@ import { SnapshotReceiver } from './snapshot-receiver.ts';
 /** What the acceptor asks of the transport. */
 type InboundHost = {
   readonly env: PeerEnv;
-  knows(sender: NodeId): boolean;
+  standing(sender: NodeId): 'member' | 'removed' | 'unknown';
+  /** The answer to a query. */
+  clusterInfo(): Uint8Array;
   /** The peer's own connection to us ended without a goodbye, or with one that says it stops. */
   onPeerGone(peer: NodeId, detail: string): void;
 };
@@ -116,13 +119,14 @@ export class Inbound {
 
   #onHello(link: FramedSocket, frame: Frame): void {
     const { env } = this.#host;
+    if (frame.type === FRAME.query) return this.#onQuery(link, frame);
     const hello = decodeHello(frame);
     if (this.#early) {
       this.#early.push(() => link.over || this.#onHello(link, frame));
       return;
     }
     this.#settle(link);
-    const refusal = refusalOf(hello, env.self, (sender) => this.#host.knows(sender)) ?? this.#busy(hello);
+    const refusal = refusalOf(hello, env.self, (sender) => this.#host.standing(sender)) ?? this.#busy(hello);
     if (refusal) {
       this.#logRefusal(idText(hello.from), refusal);
       link.endWith(encodeRefusal(refusal));
@@ -134,6 +138,16 @@ export class Inbound {
     link.trust();
     if (hello.kind === 'snapshot') this.#receiveSnapshot(link, hello.from);
     else this.#receiveMessages(link, hello.from);
+  }
+
+  #onQuery(link: FramedSocket, frame: Frame): void {
+    checkQuery(frame);
+    const answer = (): void => {
+      this.#settle(link);
+      link.endWith(this.#host.clusterInfo());
+    };
+    if (this.#early) this.#early.push(answer);
+    else answer();
   }
 
   #busy(hello: Hello): Refusal | undefined {

@@ -15,6 +15,8 @@ export const PEER_LIMITS = {
   pendingHandshakes: 64,
   handshakeMs: 2000,
   dialMs: 1000,
+  /** For the answer to one that is to join. */
+  queryMs: 3000,
   /** Between pings. */
   pingMs: 1000,
   /** A peer that says nothing at all for so long is given up as silent. */

@@ -1,5 +1,3 @@
-import { connect, isIP, type Socket } from 'node:net';
-import { connect as connectTls } from 'node:tls';
 import { assert, backoffDelayMs, type Timer } from '@muster/base';
 import type { PeerMessage } from '@muster/member';
 import type { NodeId } from '@muster/raft';
@@ -17,6 +15,7 @@ import {
   PROTOCOL_VERSION,
   PROTOCOL_VERSION_MIN,
 } from './handshake.ts';
+import { openSocket } from './open-socket.ts';
 import { type PeerAddress, peerAddressOf } from './peer-url.ts';
 
 /** What can be read off one peer's outgoing connection. */
@@ -55,7 +54,10 @@ type Reported = 'nothing' | 'connected' | 'silent' | 'gone';
 export class Outbound {
   readonly peer: NodeId;
   readonly #env: PeerEnv;
-  #addresses: readonly PeerAddress[];
+  #addresses: readonly (PeerAddress | string)[];
+  #urls: readonly string[];
+  /** Where the last dial went. */
+  #dialledUrl = '';
   #state: State;
   #reported: Reported = 'nothing';
   #attempt = 0;
@@ -69,16 +71,22 @@ export class Outbound {
     this.peer = peer;
     this.#env = env;
     this.#addresses = addressesOf(urls);
+    this.#urls = urls;
     this.#state = { at: 'waiting', timer: env.clock.schedule(0, () => this.#dial()) };
   }
 
-  /** Used from the next dial on. */
+  /** A connection to where the peer is said to be no longer is given up. */
   setUrls(urls: readonly string[]): void {
+    if (urls.join() === this.#urls.join()) return;
     this.#addresses = addressesOf(urls);
+    this.#urls = urls;
+    if (this.#state.at !== 'up' || urls.includes(this.#dialledUrl)) return;
+    this.#state.link.goodbye('reconnect');
+    this.#down({ kind: 'lost', detail: 'its peer URLs changed' });
   }
 
-  get address(): PeerAddress {
-    return this.#addresses[this.#dials % this.#addresses.length] as PeerAddress;
+  get address(): PeerAddress | string {
+    return this.#addresses[this.#dials % this.#addresses.length] as PeerAddress | string;
   }
 
   get connectedForMs(): number | undefined {
@@ -197,6 +205,7 @@ export class Outbound {
 
   #dial(): void {
     const { clock, limits } = this.#env;
+    this.#dialledUrl = this.#urls[this.#dials % this.#urls.length] ?? '';
     const socket = openSocket(this.address, this.#env);
     const link = new FramedSocket(socket, clock, limits, {
       onFrame: (frame) => this.#onFrame(frame),
@@ -224,6 +233,7 @@ export class Outbound {
     if (answer.type === 'refused') {
       const { code, reason } = answer.refusal;
       state.link.destroy();
+      if (code === 'removed-sender') this.#env.emit({ type: 'removed', by: this.peer });
       // Who is a member changes while a cluster runs; what else is refused will be refused again.
       const delayMs = code === 'unknown-sender' ? undefined : this.#env.limits.refusedRedialMs;
       this.#down({ kind: 'lost', detail: `refused: ${reason}` }, delayMs);
@@ -283,20 +293,7 @@ export function helloTo(to: NodeId, kind: ConnectionKind, env: PeerEnv): Uint8Ar
   return encodeHello({ ...versions, kind, clusterId, from: id, to, serverVersion });
 }
 
-/** Never throws: what is wrong with the address comes as the socket's error. */
-export function openSocket({ host, port, tls }: PeerAddress, env: PeerEnv): Socket {
-  if (tls !== true) return connect({ host, port, noDelay: true });
-  assert(env.tls !== undefined, 'an address with TLS has an identity');
-  const servername = isIP(host) === 0 ? { servername: host } : {};
-  return connectTls({ host, port, ...servername, ...env.tls.clientOptions });
-}
-
-function addressesOf(urls: readonly string[]): PeerAddress[] {
-  const addresses = urls.map((url) => {
-    const address = peerAddressOf(url);
-    assert(typeof address !== 'string', () => String(address));
-    return address;
-  });
-  assert(addresses.length > 0, 'a peer has at least one URL');
-  return addresses;
+/** What is wrong with a URL comes when it is dialled. */
+function addressesOf(urls: readonly string[]): (PeerAddress | string)[] {
+  return urls.length > 0 ? urls.map(peerAddressOf) : ['the peer has no URL'];
 }

@@ -4,7 +4,8 @@ import type { PeerEnv } from './env.ts';
 import { FramedSocket, type SocketEnd } from './framed-socket.ts';
 import { FRAME, type Frame, frameHead, frameOf } from './frames.ts';
 import { decodeAnswer } from './handshake.ts';
-import { helloTo, openSocket } from './outbound.ts';
+import { openSocket } from './open-socket.ts';
+import { helloTo } from './outbound.ts';
 import type { PeerAddress } from './peer-url.ts';
 import type { SnapshotSource } from './snapshot-files.ts';
 import { decodeSnapshotResult, encodeSnapshotHead, type SnapshotMessage } from './snapshot-receiver.ts';
@@ -31,7 +32,7 @@ export class SnapshotSender {
     this.#name = name;
   }
 
-  async send(address: PeerAddress): Promise<void> {
+  async send(address: PeerAddress | string): Promise<void> {
     const source = await this.#env.snapshots.openRead(this.#name);
     try {
       await this.#transfer(source, address);
@@ -46,7 +47,7 @@ export class SnapshotSender {
     this.#fail(new Error(reason));
   }
 
-  async #transfer(source: SnapshotSource, address: PeerAddress): Promise<void> {
+  async #transfer(source: SnapshotSource, address: PeerAddress | string): Promise<void> {
     if (this.#failure) throw this.#failure;
     const env = this.#env;
     this.#link = new FramedSocket(openSocket(address, env), env.clock, env.limits, {

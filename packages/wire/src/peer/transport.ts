@@ -6,6 +6,7 @@ import type { PeerEvent, PeerMessage, PeerTransport } from '@muster/member';
 import type { NodeId } from '@muster/raft';
 import { guardTls } from '../tls/guard.ts';
 import type { TlsIdentity } from '../tls/identity.ts';
+import { encodeClusterInfo } from './cluster-info.ts';
 import type { PeerEnv, PeerLog } from './env.ts';
 import { idText } from './handshake.ts';
 import { Inbound } from './inbound.ts';
@@ -33,6 +34,9 @@ export type TcpPeerTransportOptions = {
   readonly limits?: Partial<PeerLimits>;
 };
 
+type Cluster = Parameters<PeerTransport['setPeers']>[1];
+const NO_CLUSTER: Cluster = { members: [], removed: new Set() };
+
 /**
  * Peer transport over TCP: one connection each way, dialled by the sender. `connected` says that the connection this
  * member dialled is up. `disconnected` comes when either direction breaks: with `reset` when the other process closed
@@ -47,6 +51,7 @@ export class TcpPeerTransport implements PeerTransport {
   #handler: ((event: PeerEvent) => void) | undefined;
   #ticker: Timer | undefined;
   #closed = false;
+  #cluster: Cluster = NO_CLUSTER;
 
   private constructor(options: TcpPeerTransportOptions) {
     const { clusterId, id, serverVersion, clock, prng, log, snapshots } = options;
@@ -62,7 +67,11 @@ export class TcpPeerTransport implements PeerTransport {
     };
     this.#inbound = new Inbound({
       env: this.#env,
-      knows: (sender) => this.#outbound.has(sender),
+      standing: (sender) => {
+        if (this.#cluster.removed.has(sender)) return 'removed';
+        return this.#outbound.has(sender) ? 'member' : 'unknown';
+      },
+      clusterInfo: () => this.#clusterInfo(),
       onPeerGone: (peer, detail) => this.#outbound.get(peer)?.suspect(detail),
     });
     this.#scheduleTick();
@@ -103,7 +112,8 @@ export class TcpPeerTransport implements PeerTransport {
     this.#handler = handler;
   }
 
-  setPeers(peers: ReadonlyMap<NodeId, readonly string[]>): void {
+  setPeers(peers: ReadonlyMap<NodeId, readonly string[]>, cluster: Cluster = NO_CLUSTER): void {
+    this.#cluster = cluster;
     assert(!this.#closed, 'setPeers after close');
     assert(!peers.has(this.#env.self.id), 'a member is not its own peer');
     for (const [id, outbound] of this.#outbound) {
@@ -196,6 +206,12 @@ export class TcpPeerTransport implements PeerTransport {
     });
     guardTls(server, tls, (socket) => this.#inbound.accept(socket));
     return server;
+  }
+
+  #clusterInfo(): Uint8Array {
+    const { clusterId, serverVersion } = this.#env.self;
+    const { members, removed } = this.#cluster;
+    return encodeClusterInfo({ clusterId, serverVersion, members, removed: [...removed] });
   }
 
   #scheduleTick(): void {
