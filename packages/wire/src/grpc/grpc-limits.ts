@@ -1,0 +1,41 @@
+/** Every limit of the gRPC server. Bytes and milliseconds. */
+export type GrpcLimits = {
+  /** Largest message that is taken: etcd's `--max-request-bytes` and 512 KiB. A watch that allows fragments is cut here. */
+  readonly messageBytes: number;
+  /** Calls at a time on one connection; etcd's default is no limit. */
+  readonly concurrentStreams: number;
+  /** Bytes that may wait in one stream before who fills it is told "full". */
+  readonly streamBufferBytes: number;
+  /** What a client may send on one stream before it is told that there is room for more. */
+  readonly streamWindowBytes: number;
+  readonly connectionWindowBytes: number;
+  /** Pings that come faster than this, with calls open, are too many. */
+  readonly keepAliveMinMs: number;
+  /** The same with no call open. */
+  readonly keepAliveIdleMinMs: number;
+  /** A connection silent for this long is asked whether it is there. */
+  readonly keepAlivePingMs: number;
+  /** How long it may take to answer. */
+  readonly keepAliveTimeoutMs: number;
+};
+
+const KIB = 1024;
+const MIB = 1024 * KIB;
+const SECOND_MS = 1000;
+const HOUR_MS = 3600 * SECOND_MS;
+
+/** What gRPC adds to `--max-request-bytes` for the envelope. */
+export const ENVELOPE_BYTES = 512 * KIB;
+
+/** etcd's defaults, where it has some. */
+export const GRPC_LIMITS: GrpcLimits = {
+  messageBytes: 1.5 * MIB + ENVELOPE_BYTES,
+  concurrentStreams: 0xffff_ffff,
+  streamBufferBytes: MIB,
+  streamWindowBytes: 2.5 * MIB,
+  connectionWindowBytes: 16 * MIB,
+  keepAliveMinMs: 5 * SECOND_MS,
+  keepAliveIdleMinMs: 2 * HOUR_MS,
+  keepAlivePingMs: 2 * HOUR_MS,
+  keepAliveTimeoutMs: 20 * SECOND_MS,
+};

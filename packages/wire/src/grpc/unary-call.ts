@@ -1,0 +1,80 @@
+import { GrpcCode } from '@muster/contract';
+import { encodeFramed } from '../convert/codec.ts';
+import { GrpcStatus, requestStatus } from './grpc-status.ts';
+import { MessageReader } from './message-reader.ts';
+import { answer, refuse } from './reply.ts';
+import type { UnaryRoute } from './route.ts';
+import { type CallHost, type CallStart, ServerCall } from './server-call.ts';
+
+/** A call with one request and one answer. */
+export class UnaryCall extends ServerCall {
+  readonly #unary: UnaryRoute;
+  readonly #reader: MessageReader;
+  #asked = false;
+
+  constructor(host: CallHost, route: UnaryRoute, start: CallStart) {
+    super(host, route, start);
+    this.#unary = route;
+    this.#reader = new MessageReader(host.limits.messageBytes);
+    this.stream.on('data', (chunk: Buffer) => this.#take(chunk));
+    this.stream.once('end', () => this.#inputEnded());
+  }
+
+  stop(): void {}
+
+  protected sendError(status: GrpcStatus): void {
+    refuse(this.stream, status);
+  }
+
+  protected release(): void {}
+
+  /** One message is taken; gRPC has no more for such a call, and what comes is not looked at. */
+  #take(chunk: Buffer): void {
+    if (this.#asked || this.over) return;
+    this.connection.heard();
+    try {
+      const [message] = this.#reader.push(chunk);
+      if (message === undefined) return;
+      this.#asked = true;
+      this.host.observer?.grpcBytes?.(message.length + PREFIX_BYTES, 0);
+      this.#ask(message);
+    } catch (thrown) {
+      this.fail(thrown);
+    }
+  }
+
+  #ask(message: Uint8Array): void {
+    let request: unknown;
+    try {
+      request = this.#unary.method.request.read(message);
+    } catch (thrown) {
+      return this.fail(requestStatus(thrown));
+    }
+    this.#unary.call(request, this.options).then(
+      (response) => this.#answer(response),
+      (thrown) => this.fail(thrown),
+    );
+  }
+
+  #answer(response: unknown): void {
+    if (this.over) return;
+    let frame: Buffer;
+    try {
+      frame = encodeFramed(this.#unary.method.response, response);
+    } catch (thrown) {
+      return this.fail(thrown);
+    }
+    this.conclude(GrpcCode.OK);
+    this.connection.sent();
+    this.host.observer?.grpcBytes?.(0, frame.length);
+    if (!this.stream.destroyed && !this.stream.closed) answer(this.stream, frame);
+  }
+
+  #inputEnded(): void {
+    if (this.#asked || this.over) return;
+    const text = this.#reader.whole ? 'EOF' : 'unexpected EOF';
+    this.fail(new GrpcStatus(GrpcCode.INTERNAL, text));
+  }
+}
+
+const PREFIX_BYTES = 5;
