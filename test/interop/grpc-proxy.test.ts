@@ -54,6 +54,7 @@ async function useThrough(client: Etcd3): Promise<void> {
     await gone;
     assert.deepEqual(puts, ['proxy/a=1', 'proxy/a=2']);
   }
+  await Promise.all(watchers.map((watcher) => watcher.cancel()));
   const lease = client.lease(5);
   await lease.put('proxy/leased').value('x');
   assert.equal((await lease.keepaliveOnce()).TTL, '5');

@@ -193,7 +193,8 @@ async function leaderChange(store: KubeStore, servers: Servers): Promise<void> {
     final <= sure + unknown,
     `${sure} acknowledged and ${unknown} unknown updates, ${final} are there`,
   );
-  const newest = end.kvs.reduce((max, kv) => (kv.modRevision > max ? kv.modRevision : max), 0n);
+  const revisions = end.kvs.map((kv) => kv.modRevision).sort((a, b) => Number(a - b));
+  const newest = revisions.at(-1) as bigint;
   await watch.until(() => (watch.events.at(-1)?.kv?.modRevision ?? 0n) >= newest, 'the last event');
   checkReflector(watch, state);
   for (const kv of end.kvs) assert.equal(state.get(text(kv.key)), text(kv.value));

@@ -22,7 +22,7 @@ for (const { module, pkg, script } of CLIENTS) {
           const servers = await startServers(kind, { tls });
           try {
             const [host, port] = (servers.addresses[0] as string).split(':') as [string, string];
-            const paths = servers.certificates;
+            const paths = servers.files;
             const files = paths ? [paths.ca, paths.client.cert, paths.client.key] : [];
             const path = new URL(`python/${script}`, import.meta.url).pathname;
             // requests would take another bundle that the environment names for ours. The stubs of python3-etcd3 are older than Debian's protobuf takes in C.

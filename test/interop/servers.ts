@@ -6,7 +6,7 @@ import assert from 'node:assert/strict';
 import { mkdtempSync, readFileSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { type Certificates, makeCertificates } from '../support/certificates.ts';
+import { CertificateAuthority, type KeyPair } from '../support/certificates.ts';
 import { Child } from '../support/child.ts';
 import { debianProgram } from '../support/debian.ts';
 import { freePorts } from '../support/ports.ts';
@@ -16,6 +16,9 @@ export type Kind = (typeof KINDS)[number];
 
 export type ClientTls = { readonly ca: Buffer; readonly cert: Buffer; readonly key: Buffer };
 
+/** Paths of PEM files. */
+export type CertificateFiles = { readonly ca: string; readonly server: KeyPair; readonly client: KeyPair };
+
 export type Servers = {
   /** `host:port` of each member. */
   readonly addresses: readonly string[];
@@ -23,7 +26,8 @@ export type Servers = {
   readonly endpoints: readonly string[];
   /** Where the servers ask for certificates. */
   readonly tls: ClientTls | undefined;
-  readonly certificates: Certificates | undefined;
+  /** The files of it. */
+  readonly files: CertificateFiles | undefined;
   readonly children: readonly Child[];
   stop(): Promise<void>;
 };
@@ -45,7 +49,7 @@ export async function startServers(
   const { size = 1, tls = false, flags = [] } = options;
   const dir = mkdtempSync(join(tmpdir(), `muster-interop-${kind}-`));
   const ports = await freePorts(2 * size);
-  const certificates = tls ? await makeCertificates(join(dir, 'tls')) : undefined;
+  const files = tls ? makeFiles() : undefined;
   const scheme = tls ? 'https' : 'http';
   const endpoints = ports.slice(0, size).map((port) => `${scheme}://127.0.0.1:${port}`);
   const peers = ports.slice(size).map((port) => `http://127.0.0.1:${port}`);
@@ -59,7 +63,7 @@ export async function startServers(
       `--listen-peer-urls=${peers[i]}`,
       `--initial-advertise-peer-urls=${peers[i]}`,
       `--initial-cluster=${cluster}`,
-      ...(certificates ? certificateFlags(certificates) : []),
+      ...(files ? certificateFlags(files) : []),
       ...flags,
     ];
     return kind === 'etcd'
@@ -85,18 +89,27 @@ export async function startServers(
   return {
     addresses: ports.slice(0, size).map((port) => `127.0.0.1:${port}`),
     endpoints,
-    tls: certificates && {
-      ca: readFileSync(certificates.ca),
-      cert: readFileSync(certificates.client.cert),
-      key: readFileSync(certificates.client.key),
+    tls: files && {
+      ca: readFileSync(files.ca),
+      cert: readFileSync(files.client.cert),
+      key: readFileSync(files.client.key),
     },
-    certificates,
+    files,
     children,
     stop,
   };
 }
 
-function certificateFlags({ ca, server }: Certificates): string[] {
+function makeFiles(): CertificateFiles {
+  const authority = new CertificateAuthority();
+  return {
+    ca: authority.cert,
+    server: authority.issue({ name: '127.0.0.1' }),
+    client: authority.issue({ name: 'client', usage: 'clientAuth' }),
+  };
+}
+
+function certificateFlags({ ca, server }: CertificateFiles): string[] {
   return [
     `--cert-file=${server.cert}`,
     `--key-file=${server.key}`,
