@@ -1,8 +1,12 @@
 import assert from 'node:assert/strict';
+import { writeFileSync } from 'node:fs';
+import { join } from 'node:path';
 import { describe, it } from 'node:test';
+import { temporaryDirectory } from '../../../test/support/muster.ts';
 import { readCommandLine, refusalText, StartRefused } from './command-line.ts';
 import { type Config, configOf } from './config.ts';
-import { envOf, FLAGS, type Flag, helpText, NOT_YET, WITHOUT_EFFECT } from './flags.ts';
+import { FLAGS, type Flag, FORMER_NAMES } from './flag-table.ts';
+import { envOf, helpText, IDLE, IDLE_BOOLEANS, REFUSED as REFUSED_NAMES } from './flags.ts';
 
 const CLIENTS = '--listen-client-urls=http://127.0.0.1:21410 --advertise-client-urls=http://127.0.0.1:21410';
 
@@ -147,9 +151,45 @@ const REFUSED: readonly (readonly [args: string, text: string, exit: 1 | 2])[] =
     'invalid value "loud" for flag -log-level: expected one of debug, info, warn, error, panic, fatal',
     2,
   ],
+  ['--cert-file=x.pem', '--cert-file and --key-file must both be present or both be absent', 1],
   [
-    '--cert-file=x.pem',
-    'flag --cert-file is not supported by this version of Muster; expected a start without it',
+    '--discovery-token=x',
+    'flag --discovery-token is not supported: there is no discovery service; name the members in --initial-cluster, or use --discovery-srv',
+    1,
+  ],
+  [
+    '--tls-min-version=TLS1.1',
+    'invalid value "TLS1.1" for flag -tls-min-version: unexpected TLS version "TLS1.1"',
+    2,
+  ],
+  [
+    '--tls-min-version=TLS1.3 --tls-max-version=TLS1.2',
+    "error verifying flags, min version (TLS1.3) is greater than max version (TLS1.2). See 'muster-server --help'.",
+    1,
+  ],
+  [
+    '--tls-min-version=TLS1.3 --cipher-suites=TLS_RSA_WITH_AES_128_CBC_SHA --cert-file=a --key-file=b',
+    "error verifying flags, cipher suites cannot be configured when only TLS1.3 is enabled. See 'muster-server --help'.",
+    1,
+  ],
+  [
+    '--initial-cluster a=http://127.0.0.1:1 --discovery-srv example.com',
+    'error verifying flags, multiple discovery or bootstrap flags are set. Choose one of "initial-cluster", "discovery" or "discovery-srv". See \'muster-server --help\'.',
+    1,
+  ],
+  [
+    '--proxy=on',
+    "error verifying flags, --proxy=on is not supported: the v2 proxy is gone; expected --proxy=off. See 'muster-server --help'.",
+    1,
+  ],
+  [
+    '--feature-gates=Bogus=true',
+    'invalid value "Bogus=true" for flag -feature-gates: unrecognized feature gate: Bogus',
+    2,
+  ],
+  [
+    '--config-file=/nowhere/muster.yaml',
+    "error verifying flags, /nowhere/muster.yaml: open /nowhere/muster.yaml: no such file or directory. See 'muster-server --help'.",
     1,
   ],
   [
@@ -169,7 +209,7 @@ const REFUSED: readonly (readonly [args: string, text: string, exit: 1 | 2])[] =
   ],
   [
     '--listen-peer-urls unix://localhost:1',
-    'unix://localhost:1: unix sockets are not supported by this version of Muster; expected http://host:port',
+    'unix://localhost:1: peers are not served on unix sockets; expected http://host:port or https://host:port',
     1,
   ],
 ];
@@ -235,14 +275,169 @@ describe('flags', () => {
     ]);
   });
 
-  it('take flags of etcd that mean nothing here, with a warning', () => {
-    for (const name of WITHOUT_EFFECT) {
-      const line = readCommandLine([`--${name}=x`, '--name=a'], {});
-      assert.equal(line.values.name, 'a');
-      assert.deepEqual(line.warnings, [`flag --${name} has no effect here`]);
+  it('take flags of etcd that mean nothing here, with a warning that says why', () => {
+    for (const [name, why] of Object.entries(IDLE)) {
+      const forms = IDLE_BOOLEANS.has(name)
+        ? [[`--${name}`], [`--${name}=false`]]
+        : [[`--${name}=x`], [`--${name}`, 'x']];
+      for (const form of forms) {
+        const line = readCommandLine([...form, '--name=a'], {});
+        assert.equal(line.values.name, 'a');
+        assert.deepEqual(line.warnings, [`flag --${name} has no effect here: ${why}`]);
+      }
     }
-    for (const name of NOT_YET)
-      assert.match(refusal(`--${name}=x`).message, /is not supported by this version/);
+    for (const name of Object.keys(REFUSED_NAMES))
+      assert.match(refusal(`--${name}=x`).message, /is not supported: /);
+  });
+
+  it('know the former names of flags, in arguments and variables', () => {
+    for (const [former, name] of Object.entries(FORMER_NAMES)) {
+      const text = FLAGS[name].fallback === '1' ? '2' : /^\d+$/.test(FLAGS[name].fallback) ? '77' : '77s';
+      const expected = FLAGS[name].parse(text);
+      assert.deepEqual(readCommandLine([`--${former}=${text}`], {}).values[name], expected);
+      assert.deepEqual(readCommandLine([], { [envOf(former, false)]: text }).values[name], expected);
+    }
+  });
+
+  it('suggest the nearest name', () => {
+    const hint = (args: string) => refusalText(refusal(args)).split('\n')[1];
+    assert.equal(hint('--initial-clusters=x'), 'Did you mean --initial-cluster?');
+    assert.equal(hint('--election-timout=x'), 'Did you mean --election-timeout?');
+    assert.equal(hint('--quota-backend-byte=x'), 'Did you mean --quota-backend-bytes?');
+    assert.equal(hint('--zzzzzzzzzzzzzzzzz=x'), 'Usage:');
+  });
+
+  it('turn features on by their gates or by their former flags, not by both', () => {
+    assert.equal(read('').initialCorruptCheck, false);
+    assert.equal(read('').compactHashCheckMs, 0);
+    assert.equal(read('--feature-gates=InitialCorruptCheck=true').initialCorruptCheck, true);
+    assert.equal(read('--experimental-initial-corrupt-check').initialCorruptCheck, true);
+    assert.equal(read('', { ETCD_EXPERIMENTAL_INITIAL_CORRUPT_CHECK: 'True' }).initialCorruptCheck, true);
+    assert.equal(read('--feature-gates=CompactHashCheck=true').compactHashCheckMs, 60_000);
+    assert.match(
+      refusal('--experimental-initial-corrupt-check --feature-gates=InitialCorruptCheck=true').message,
+      /cannot specify both flags/,
+    );
+  });
+});
+
+describe('TLS in the flags', () => {
+  const https = '--listen-client-urls=https://127.0.0.1:1 --advertise-client-urls=https://127.0.0.1:1';
+  const pair = '--cert-file=c --key-file=k';
+
+  it('is off without https, on with a certificate, and asks for certificates where an authority is named', () => {
+    assert.equal(read('').clientTls, undefined);
+    const one = read(`${https} ${pair}`).clientTls;
+    assert.deepEqual(one?.files, { cert: 'c', key: 'k' });
+    assert.equal(one?.policy.requireCertificate, false);
+    const trusting = read(`${https} ${pair} --trusted-ca-file=ca`).clientTls;
+    assert.equal(trusting?.policy.requireCertificate, true);
+    assert.equal(trusting?.certificateNames, false);
+    const mutual = read(`${https} ${pair} --trusted-ca-file=ca --client-cert-auth`).clientTls;
+    assert.equal(mutual?.certificateNames, true);
+  });
+
+  it('has settings of its own for peers', () => {
+    const peers = '--listen-peer-urls=https://127.0.0.1:2 --initial-advertise-peer-urls=https://127.0.0.1:2';
+    const { peerTls, clientTls } = read(
+      `${peers} --initial-cluster=default=https://127.0.0.1:2 --peer-cert-file=c --peer-key-file=k ` +
+        '--peer-client-cert-file=cc --peer-client-key-file=ck --peer-trusted-ca-file=ca --peer-crl-file=crl ' +
+        '--peer-cert-allowed-cn=a,b --peer-cert-allowed-hostname=h --tls-max-version=TLS1.2 ' +
+        '--cipher-suites=TLS_ECDHE_RSA_WITH_AES_128_GCM_SHA256',
+    );
+    assert.equal(clientTls, undefined);
+    assert.deepEqual(peerTls, {
+      files: { cert: 'c', key: 'k', clientCert: 'cc', clientKey: 'ck', ca: 'ca', crl: 'crl' },
+      policy: {
+        requireCertificate: true,
+        allowedNames: ['a', 'b'],
+        allowedHosts: ['h'],
+        cipherSuites: ['TLS_ECDHE_RSA_WITH_AES_128_GCM_SHA256'],
+        minVersion: 'TLSv1.2',
+        maxVersion: 'TLSv1.2',
+        trustAnyServer: false,
+      },
+      selfSignedYears: undefined,
+      certificateNames: false,
+    });
+  });
+
+  it('warns of plain URLs beside certificates', () => {
+    const warnings: string[] = [];
+    configOf(readCommandLine(`${CLIENTS} ${pair}`.split(' '), {}), warnings);
+    assert.match(warnings[0] ?? '', /^the scheme of http:\/\/127\.0\.0\.1:21410 is plain/);
+  });
+});
+
+describe('a configuration file', () => {
+  const directory = temporaryDirectory('config');
+  const file = (text: string) => {
+    const path = join(directory, 'muster.yaml');
+    writeFileSync(path, text);
+    return path;
+  };
+
+  it("has etcd's keys, and makes all other flags and variables count for nothing", () => {
+    const path = file(`
+name: n1
+data-dir: /var/lib/n1
+wal-dir:
+snapshot-count: 5000
+heartbeat-interval: 50
+election-timeout: 500
+quota-backend-bytes: 0
+listen-peer-urls: http://127.0.0.1:1
+listen-client-urls: https://127.0.0.1:2,https://127.0.0.1:3
+advertise-client-urls: [https://127.0.0.1:2]
+cors:
+initial-cluster: n1=http://localhost:2380
+strict-reconfig-check: false
+grpc-keepalive-min-time: 7000000000
+grpc-keepalive-interval: 1h
+client-transport-security:
+  cert-file: c.pem
+  key-file: k.pem
+  client-cert-auth: true
+  trusted-ca-file: ca.pem
+  auto-tls: false
+peer-transport-security:
+  cert-file:
+  allowed-cn: peer
+log-outputs: [stderr, /tmp/x]
+max-wals: 3
+heartbeat-intervall: 3
+`);
+    const line = readCommandLine([`--config-file=${path}`, '--name=other'], { ETCD_ELECTION_TIMEOUT: '900' });
+    const config = configOf(line);
+    assert.equal(config.name, 'n1');
+    assert.equal(config.electionMs, 500);
+    assert.deepEqual(config.listenClientUrls, ['https://127.0.0.1:2', 'https://127.0.0.1:3']);
+    assert.equal(config.membership.strictReconfig, false);
+    assert.equal(config.grpc.keepAliveMinMs, 7000);
+    assert.equal(config.grpc.keepAliveIntervalMs, 3_600_000);
+    assert.deepEqual(config.clientTls?.files, { cert: 'c.pem', key: 'k.pem', ca: 'ca.pem' });
+    assert.deepEqual(config.logOutputs, ['stderr', '/tmp/x']);
+    assert.deepEqual(line.warnings.slice(1), [
+      `${path}: max-wals has no effect here: as much of the log is kept as is needed`,
+      `${path}: heartbeat-intervall is not known; did you mean heartbeat-interval?`,
+    ]);
+    assert.match(line.warnings[0] ?? '', /^Loading server configuration from /);
+    assert.equal(read('--name=x', { ETCD_CONFIG_FILE: path }).name, 'n1');
+  });
+
+  it('may be JSON, and is refused with a sentence that names the place', () => {
+    assert.equal(read(`--config-file=${file('{"name": "json"}')}`).name, 'json');
+    const why = (text: string) => refusal(`--config-file=${file(text)}`).message.split('muster.yaml: ')[1];
+    assert.match(why('- a') ?? '', /^expected a map of flags/);
+    assert.match(why('name: [') ?? '', /Flow sequence/);
+    assert.match(why('name: {a: b}') ?? '', /^name must be a text, a number, true or false/);
+    assert.match(why('peer-transport-security: x') ?? '', /^peer-transport-security must be a map/);
+    assert.match(
+      why('heartbeat-interval: soon') ?? '',
+      /^invalid value "soon" for heartbeat-interval: parse error/,
+    );
+    assert.match(why('cert-file: a\nclient-transport-security: {cert-file: b}') ?? '', /is given twice/);
+    assert.match(why('discovery: http://x') ?? '', /^discovery is not supported/);
   });
 });
 
@@ -285,9 +480,9 @@ describe('the environment', () => {
     assert.deepEqual(warnings, [
       'unrecognized environment variable ETCD_FOO=x',
       'unrecognized environment variable MUSTER_BAR=y',
-      'environment variable ETCD_MAX_WALS has no effect here',
+      'environment variable ETCD_MAX_WALS has no effect here: as much of the log is kept as is needed',
     ]);
-    assert.match(refusal('', { ETCD_CERT_FILE: 'x' }).message, /ETCD_CERT_FILE is not supported/);
+    assert.match(refusal('', { ETCD_DISCOVERY: 'x' }).message, /ETCD_DISCOVERY is not supported/);
   });
 });
 
@@ -297,13 +492,15 @@ describe('the table', () => {
     for (const [name, flag] of Object.entries<Flag<unknown>>(FLAGS)) {
       assert.doesNotThrow(() => flag.parse(flag.fallback), name);
       assert.ok(help.includes(`--${name} '${flag.fallback}'`), name);
-      assert.ok(!WITHOUT_EFFECT.has(name) && !NOT_YET.has(name), name);
+      assert.ok(![IDLE, REFUSED_NAMES, FORMER_NAMES].some((table) => Object.hasOwn(table, name)), name);
       assert.match(envOf(name, flag.own), flag.own ? /^MUSTER_[A-Z_]+$/ : /^ETCD_[A-Z_]+$/);
     }
   });
 
   it('accepts a command line that names every flag', () => {
-    const args = Object.entries<Flag<unknown>>(FLAGS).map(([name, flag]) => `--${name}=${flag.fallback}`);
+    const args = Object.entries<Flag<unknown>>(FLAGS)
+      .filter(([name]) => name !== 'config-file')
+      .map(([name, flag]) => `--${name}=${flag.fallback}`);
     assert.doesNotThrow(() => configOf(readCommandLine([...args, ...CLIENTS.split(' ')], {})));
   });
 });

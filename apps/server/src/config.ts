@@ -1,21 +1,37 @@
 import { join } from 'node:path';
 import type { Level } from 'pino';
 import { type CommandLine, flagsRefused, StartRefused } from './command-line.ts';
+import { type TlsConfig, tlsConfigOf } from './config-tls.ts';
+import { FLAGS } from './flag-table.ts';
 import { BadValue, durationMs, parseUnsigned, parseUrls } from './flag-values.ts';
-import { FLAGS } from './flags.ts';
 
 /** How one member runs. Times in milliseconds, sizes in bytes. Every rule between values has been checked. */
 export type Config = {
   readonly name: string;
   readonly dataDir: string;
+  /** `undefined`: inside the data directory. */
+  readonly walDir: string | undefined;
   readonly listenPeerUrls: readonly string[];
   readonly listenClientUrls: readonly string[];
+  /** Where there are some, HTTP is served there, and `listenClientUrls` serve gRPC alone. */
+  readonly listenClientHttpUrls: readonly string[];
+  readonly listenMetricsUrls: readonly string[];
+  readonly socketReusePort: boolean;
+  /** `undefined` where no URL needs it. */
+  readonly clientTls: TlsConfig | undefined;
+  readonly peerTls: TlsConfig | undefined;
   readonly advertiseClientUrls: readonly string[];
   readonly advertisePeerUrls: readonly string[];
   /** Name to its peer URLs, sorted. */
   readonly initialCluster: ReadonlyMap<string, readonly string[]>;
   readonly initialClusterState: 'new' | 'existing';
   readonly initialClusterToken: string;
+  readonly membership: {
+    readonly strictReconfig: boolean;
+    readonly maxLearners: number;
+    /** Found a cluster of this member alone out of its data. */
+    readonly forceNewCluster: boolean;
+  };
   readonly heartbeatMs: number;
   readonly electionMs: number;
   readonly snapshotCount: number;
@@ -26,6 +42,14 @@ export type Config = {
   readonly maxRequestBytes: number;
   readonly watchProgressMs: number;
   readonly autoCompaction: AutoCompaction;
+  readonly grpc: GrpcConfig;
+  /** Between comparisons of the members' data; 0 is never. */
+  readonly corruptCheckMs: number;
+  /** Between comparisons of the hashes at compactions; 0 is never. */
+  readonly compactHashCheckMs: number;
+  /** Compare with the other members before serving. */
+  readonly initialCorruptCheck: boolean;
+  readonly metrics: 'basic' | 'extensive';
   /** `token` as the flag says it: `simple`, or `jwt,` and its options. */
   readonly auth: {
     readonly token: string;
@@ -38,6 +62,9 @@ export type Config = {
   readonly gateway: GatewayConfig;
   readonly dashboardDir: string | undefined;
   readonly logLevel: Level;
+  readonly logFormat: 'json' | 'console';
+  /** `stderr`, `stdout`, or paths of files. */
+  readonly logOutputs: readonly string[];
   readonly stallWarningMs: number;
   readonly shutdownMs: number;
 };
@@ -46,6 +73,16 @@ export type AutoCompaction =
   | { readonly mode: 'off' }
   | { readonly mode: 'periodic'; readonly retentionMs: number }
   | { readonly mode: 'revision'; readonly retentionRevisions: number };
+
+type GrpcConfig = {
+  /** Announced to every client. */
+  readonly maxConcurrentStreams: number;
+  /** Clients that ping more often are sent away. */
+  readonly keepAliveMinMs: number;
+  /** Silence after which a client is pinged, and how long the answer may take; 0 is never. */
+  readonly keepAliveIntervalMs: number;
+  readonly keepAliveTimeoutMs: number;
+};
 
 type GatewayConfig = {
   readonly connections: number;
@@ -64,6 +101,8 @@ type GatewayConfig = {
 const GIB = 2 ** 30;
 const QUOTA_DEFAULT = 2 * GIB;
 const QUOTA_HIGH = 8 * GIB;
+/** As many as HTTP/2 can say. */
+const STREAMS_MAX = 2 ** 32 - 1;
 const ELECTION_MAX_MS = 50_000;
 const REQUEST_BYTES_HIGH = 10 * 2 ** 20;
 /** The transport's largest frame bounds what a request may be. */
@@ -73,18 +112,30 @@ const REQUEST_BYTES_MAX = 32 * 2 ** 20;
 export function configOf(line: CommandLine, warnings: string[] = []): Config {
   const { values } = line;
   checkUrls(line);
+  checkBootstrap(line);
   checkTimes(values['heartbeat-interval'], values['election-timeout']);
   checkSizes(line, warnings);
   const config: Config = {
     name: values.name,
     dataDir: values['data-dir'] === '' ? `${values.name}.muster` : values['data-dir'],
     listenPeerUrls: values['listen-peer-urls'],
+    walDir: values['wal-dir'] === '' ? undefined : values['wal-dir'],
     listenClientUrls: values['listen-client-urls'],
+    listenClientHttpUrls: values['listen-client-http-urls'],
+    listenMetricsUrls: values['listen-metrics-urls'],
+    socketReusePort: values['socket-reuse-port'],
+    clientTls: tlsConfigOf(values, 'client', warnings),
+    peerTls: tlsConfigOf(values, 'peer', warnings),
     advertiseClientUrls: values['advertise-client-urls'],
     advertisePeerUrls: values['initial-advertise-peer-urls'],
     initialCluster: initialClusterOf(line),
     initialClusterState: values['initial-cluster-state'],
     initialClusterToken: values['initial-cluster-token'],
+    membership: {
+      strictReconfig: values['strict-reconfig-check'],
+      maxLearners: values['max-learners'],
+      forceNewCluster: values['force-new-cluster'],
+    },
     heartbeatMs: values['heartbeat-interval'],
     electionMs: values['election-timeout'],
     snapshotCount: values['snapshot-count'],
@@ -99,12 +150,17 @@ export function configOf(line: CommandLine, warnings: string[] = []): Config {
       tokenTtlSeconds: values['auth-token-ttl'],
       bcryptCost: bcryptCostOf(values['bcrypt-cost']),
     },
+    grpc: grpcOf(line),
+    ...checksOf(line, warnings),
+    metrics: values.metrics,
     cors: values.cors,
     allowedOrigins: values['allowed-origins'],
     hostWhitelist: values['host-whitelist'],
     gateway: gatewayOf(line),
     dashboardDir: values['dashboard-dir'] === '' ? undefined : values['dashboard-dir'],
     logLevel: values['log-level'] === 'panic' ? 'fatal' : values['log-level'],
+    logFormat: values['log-format'],
+    logOutputs: logOutputsOf(values['log-outputs']),
     stallWarningMs: values['stall-warning'],
     shutdownMs: values['shutdown-timeout'],
   };
@@ -131,35 +187,84 @@ function gatewayOf({ values, given }: CommandLine): GatewayConfig {
   };
 }
 
+function grpcOf({ values }: CommandLine): GrpcConfig {
+  return {
+    maxConcurrentStreams: Math.min(values['max-concurrent-streams'], STREAMS_MAX),
+    keepAliveMinMs: values['grpc-keepalive-min-time'],
+    keepAliveIntervalMs: values['grpc-keepalive-interval'],
+    keepAliveTimeoutMs: values['grpc-keepalive-timeout'],
+  };
+}
+
+/** Features that this server has under a name of their own; of the others it says that they change nothing. */
+function checksOf({ values, given }: CommandLine, warnings: string[]) {
+  const gates = values['feature-gates'];
+  const pairs = [
+    ['InitialCorruptCheck', 'experimental-initial-corrupt-check'],
+    ['CompactHashCheck', 'experimental-compact-hash-check-enabled'],
+  ] as const;
+  for (const name of gates.keys()) {
+    if (pairs.every(([gate]) => gate !== name)) warnings.push(`feature ${name} has no effect here`);
+  }
+  for (const [gate, flag] of pairs) {
+    if (!gates.has(gate) || !given.has(flag)) continue;
+    throw flagsRefused(
+      `cannot specify both flags: --${flag} and --feature-gates=${gate}=..., at the same time`,
+    );
+  }
+  const [initial, compactHash] = pairs.map(([gate, flag]) => gates.get(gate) ?? values[flag]);
+  return {
+    corruptCheckMs: values['corrupt-check-time'],
+    compactHashCheckMs: compactHash ? values['compact-hash-check-time'] : 0,
+    initialCorruptCheck: initial ?? false,
+  };
+}
+
+function logOutputsOf(names: readonly string[]): readonly string[] {
+  const outputs = names.map((name) => (name === 'default' ? 'stderr' : name));
+  if (names.includes('default') && names.length > 1) {
+    throw flagsRefused(`multi logoutput for "default" is not supported yet`);
+  }
+  if (outputs.includes('systemd/journal')) {
+    throw flagsRefused(
+      '--log-outputs=systemd/journal is not supported; expected stderr, which systemd keeps too',
+    );
+  }
+  return outputs.length === 0 ? ['stderr'] : [...new Set(outputs)];
+}
+
+const CLIENT_URL_FLAGS = ['listen-client-urls', 'listen-client-http-urls', 'listen-metrics-urls'] as const;
+
 function checkUrls({ values, given }: CommandLine): void {
-  for (const url of [...values['listen-peer-urls'], ...values['listen-client-urls']]) checkBindUrl(url);
-  for (const url of values['initial-advertise-peer-urls']) checkScheme(url);
-  for (const url of values['listen-peer-urls']) {
-    if (!url.startsWith('https:')) continue;
+  const bound = [...values['listen-peer-urls'], ...CLIENT_URL_FLAGS.flatMap((name) => values[name])];
+  for (const url of bound) checkBindUrl(url);
+  for (const url of [...values['listen-peer-urls'], ...values['initial-advertise-peer-urls']]) {
+    if (/^https?:/.test(url)) continue;
     throw new StartRefused(
-      `cannot listen on TLS for ${url.slice(8)}: KeyFile and CertFile are not presented`,
+      `${url}: peers are not served on unix sockets; expected http://host:port or https://host:port`,
     );
   }
   if (given.has('listen-client-urls') && !given.has('advertise-client-urls')) {
     throw flagsRefused('--advertise-client-urls is required when --listen-client-urls is set explicitly');
   }
-  for (const url of values['listen-client-urls']) {
-    if (!url.startsWith('https:')) continue;
-    throw new StartRefused(
-      `TLS key/cert (--cert-file, --key-file) must be provided for client url ${url} with HTTPS scheme`,
+}
+
+/** What only one thing can say. */
+function checkBootstrap({ values, given }: CommandLine): void {
+  if (values.proxy !== 'off') {
+    throw flagsRefused(
+      `--proxy=${values.proxy} is not supported: the v2 proxy is gone; expected --proxy=off`,
+    );
+  }
+  if (values['discovery-srv'] !== '' && given.has('initial-cluster')) {
+    throw flagsRefused(
+      'multiple discovery or bootstrap flags are set. Choose one of "initial-cluster", "discovery" or "discovery-srv"',
     );
   }
 }
 
-function checkScheme(url: string): void {
-  if (url.startsWith('http:') || url.startsWith('https:')) return;
-  throw new StartRefused(
-    `${url}: unix sockets are not supported by this version of Muster; expected http://host:port`,
-  );
-}
-
 function checkBindUrl(url: string): void {
-  checkScheme(url);
+  if (url.startsWith('unix')) return;
   const host = hostOf(url);
   const isIp = host.startsWith('[') || /^\d{1,3}(\.\d{1,3}){3}$/.test(host);
   if (host !== 'localhost' && !isIp) throw flagsRefused(`expected IP in URL for binding (${url})`);

@@ -66,7 +66,8 @@ export function durationMs(text: string): number | undefined {
   return match[1] === '-' ? -sum : sum;
 }
 
-function parseDuration(text: string): number {
+/** In milliseconds, fractions kept. */
+export function parseDuration(text: string): number {
   const value = durationMs(text);
   if (value === undefined) throw new BadValue('parse error');
   return value;
@@ -155,4 +156,50 @@ export function parseOneOf<const T extends string>(choices: readonly T[]): Parse
     if (choice === undefined) throw new BadValue(`expected one of ${choices.join(', ')}`);
     return choice;
   };
+}
+
+/** Comma-separated, without blanks; an empty text is an empty list. */
+export function parseNames(text: string): string[] {
+  return text
+    .split(',')
+    .map((name) => name.trim())
+    .filter((name) => name !== '');
+}
+
+/** TLS as etcd names it, as Node does; empty is no choice. */
+export function parseTlsVersion(text: string): 'TLSv1.2' | 'TLSv1.3' | undefined {
+  if (text === '') return undefined;
+  if (text !== 'TLS1.2' && text !== 'TLS1.3') throw new BadValue(`unexpected TLS version "${text}"`);
+  return `TLSv${text.slice(3) as '1.2' | '1.3'}`;
+}
+
+/** Features that etcd 3.6 knows; a name that is none of them is refused as there. */
+const FEATURES: ReadonlySet<string> = new Set([
+  'AllAlpha',
+  'AllBeta',
+  'CompactHashCheck',
+  'InitialCorruptCheck',
+  'LeaseCheckpoint',
+  'LeaseCheckpointPersist',
+  'SetMemberLocalAddr',
+  'StopGRPCServiceOnDefrag',
+  'TxnModeWriteWithSharedBuffer',
+  'FastLeaseKeepAlive',
+  'PriorityRequest',
+]);
+
+/** `Name=true,Other=false`. */
+export function parseFeatureGates(text: string): ReadonlyMap<string, boolean> {
+  const gates = new Map<string, boolean>();
+  for (const pair of parseNames(text)) {
+    const [name = '', value] = pair.split('=').map((part) => part.trim());
+    if (value === undefined) throw new BadValue(`missing bool value for ${name}`);
+    if (!FEATURES.has(name)) throw new BadValue(`unrecognized feature gate: ${name}`);
+    try {
+      gates.set(name, parseBoolean(value));
+    } catch {
+      throw new BadValue(`invalid value of ${name}=${value}, expected true or false`);
+    }
+  }
+  return gates;
 }

@@ -11,7 +11,7 @@ import {
   type SecureVersion,
   type TLSSocket,
 } from 'node:tls';
-import { cipherList } from './cipher-suites.ts';
+import { cipherList, opensslCipher } from './cipher-suites.ts';
 
 /** Structured logging, fields first; pino's loggers fit. */
 export type TlsLog = {
@@ -173,6 +173,8 @@ export class TlsIdentity {
   }
 
   #load(print: string): Loaded {
+    const unknown = this.policy.cipherSuites.find((name) => opensslCipher(name) === undefined);
+    if (unknown !== undefined) throw new TlsFilesRefused(`unexpected TLS cipher suite "${unknown}"`);
     const { cert, key, clientCert, clientKey, ca, crl } = this.#files;
     const { requireCertificate, cipherSuites, minVersion, maxVersion } = this.policy;
     const common: SecureContextOptions = {
