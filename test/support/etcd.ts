@@ -43,7 +43,7 @@ export async function startEtcd(program: string, flags: readonly string[] = []):
 }
 
 /** Resolves when the server at `url` serves linearizable requests. */
-async function healthy(url: string): Promise<void> {
+export async function healthy(url: string): Promise<void> {
   const response = await fetch(`${url}/v3/kv/range`, { method: 'POST', body: '{"key":"AA=="}' });
   await response.arrayBuffer();
   if (response.status !== 200) throw new Error(`${url}: HTTP ${response.status}`);
