@@ -13,7 +13,7 @@ import {
 } from '@muster/gateway';
 import { createConcurrency } from '@muster/kv';
 import { LocalApi, Member, RAFT_META_KEY } from '@muster/member';
-import { idText, TcpPeerTransport } from '@muster/wire';
+import { ENVELOPE_BYTES, GrpcServer, idText, TcpPeerTransport } from '@muster/wire';
 import { AutoCompactor } from './auto-compactor.ts';
 import { bindRefusal, peerBindAddress } from './bind.ts';
 import { type Identity, identify } from './bootstrap.ts';
@@ -173,11 +173,12 @@ async function open(options: ServerOptions, undo: (() => Promise<void>)[]): Prom
     upkeep: parts.upkeep,
   });
   const gateway = await openGateway(options, { api, member, transport, clock, prng, stalls, metrics });
+  const grpc = openGrpc(options, { api, clock, metrics });
   const readiness = new ReadinessGate(gateway.listener);
   const port = await ClientPort.open({
     urls: config.listenClientUrls,
     door: { request: readiness.listener, upgrade: gateway.upgrade },
-    grpc: undefined,
+    grpc,
     tls: undefined,
     limits: { ...config.gateway },
   });
@@ -276,6 +277,31 @@ async function openGateway(
     staticFiles: await loadStatic(dashboardDirOf(config)),
     log: logger,
     v1,
+  });
+}
+
+function openGrpc(
+  { config, logger }: ServerOptions,
+  parts: {
+    readonly api: LocalApi;
+    readonly clock: SystemClock;
+    readonly metrics: ReturnType<typeof createMetrics>;
+  },
+): GrpcServer {
+  const { maxConcurrentStreams, keepAliveMinMs, keepAliveIntervalMs, keepAliveTimeoutMs } = config.grpc;
+  return new GrpcServer({
+    api: parts.api,
+    concurrency: createConcurrency(parts.api),
+    clock: parts.clock,
+    limits: {
+      messageBytes: config.maxRequestBytes + ENVELOPE_BYTES,
+      concurrentStreams: maxConcurrentStreams,
+      keepAliveMinMs,
+      keepAlivePingMs: keepAliveIntervalMs,
+      keepAliveTimeoutMs,
+    },
+    observer: parts.metrics,
+    log: logger,
   });
 }
 

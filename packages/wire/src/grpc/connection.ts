@@ -31,7 +31,7 @@ export class Connection {
     session.on('error', () => {});
     session.once('close', () => this.#stopTimer());
     session.setLocalWindowSize(limits.connectionWindowBytes);
-    this.#askAfter(limits.keepAlivePingMs);
+    if (limits.keepAlivePingMs > 0) this.#askAfter(limits.keepAlivePingMs);
   }
 
   /** Common name of the client's certificate; only of one that was verified. */

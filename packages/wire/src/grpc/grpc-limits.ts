@@ -13,7 +13,7 @@ export type GrpcLimits = {
   readonly keepAliveMinMs: number;
   /** The same with no call open. */
   readonly keepAliveIdleMinMs: number;
-  /** A connection silent for this long is asked whether it is there. */
+  /** A connection silent for this long is asked whether it is there; 0 asks never. */
   readonly keepAlivePingMs: number;
   /** How long it may take to answer. */
   readonly keepAliveTimeoutMs: number;

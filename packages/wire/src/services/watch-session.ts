@@ -1,13 +1,5 @@
-import { compareBytes } from '@muster/base';
 import { ERRORS, KvError } from '@muster/contract';
-import type {
-  CallOptions,
-  EtcdApi,
-  ResponseHeader,
-  WatchHandle,
-  WatchRequest,
-  WatchResponse,
-} from '@muster/kv';
+import type { CallOptions, EtcdApi, ResponseHeader, WatchHandle, WatchResponse } from '@muster/kv';
 import { encodeFramed } from '../convert/codec.ts';
 import {
   batchFrame,
@@ -43,7 +35,7 @@ type CreateRequest = WatchStreamRequest & { readonly type: 'create' };
 
 /** In answers that belong to no watch: a refused creation, progress of the whole stream. */
 const NO_WATCH_ID = -1n;
-/** Watches on one stream; more are refused like a range that is empty. */
+/** Watches on one stream; more are refused. */
 const WATCHES_MAX = 100_000;
 
 /** Many watches over one stream, created, cancelled and asked for progress by requests (reference 2.8). */
@@ -125,9 +117,8 @@ export class WatchSession implements StreamSession {
     }
   }
 
-  #refusal({ watch, watchId }: CreateRequest): string | undefined {
+  #refusal({ watchId }: CreateRequest): string | undefined {
     if (watchId !== 0n && this.#watchers.has(watchId)) return ERRORS.WATCH_DUPLICATE_ID.text;
-    if (isEmptyRange(watch)) return ERRORS.WATCH_EMPTY_RANGE.text;
     return this.#watchers.size >= WATCHES_MAX ? ERRORS.TOO_MANY_REQUESTS.text : undefined;
   }
 
@@ -270,11 +261,3 @@ export class WatchSession implements StreamSession {
     this.#answered();
   }
 }
-
-/** An empty key is taken as `\0`; a range end of one zero byte is the end of the keyspace. */
-function isEmptyRange({ key, rangeEnd }: WatchRequest): boolean {
-  if (rangeEnd === undefined || rangeEnd.length === 0) return false;
-  if (rangeEnd.length === 1 && rangeEnd[0] === 0) return false;
-  return compareBytes(key.length === 0 ? ZERO : key, rangeEnd) >= 0;
-}
-const ZERO = new Uint8Array([0]);
