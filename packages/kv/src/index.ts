@@ -26,6 +26,7 @@ export {
   type Table,
 } from './engine.ts';
 export { type BackendBucket, type BackendStamp, etcdBuckets } from './etcd-backend.ts';
+export { BackendImport, type ImportOptions } from './etcd-import.ts';
 export { BackendDamaged } from './etcd-proto.ts';
 export type { EventsOptions } from './history.ts';
 export { type Lease, type LeaseCheckpoint, type LeaseTable, MAX_LEASE_TTL_SECONDS } from './lease-table.ts';
