@@ -2,6 +2,7 @@ import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { AssertionFailed, utf8 } from '@muster/base';
 import fc from 'fast-check';
+import type { Permission } from './auth-api.ts';
 import { type Command, decodeCommand, encodeCommand } from './commands.ts';
 import type { Compare, PutRequest, RangeRequest, RequestOp, TxnRequest } from './types.ts';
 
@@ -76,6 +77,16 @@ const { txn } = fc.letrec<{ txn: TxnRequest; op: RequestOp }>((tie) => ({
   }),
 }));
 
+const text = fc.string({ unit: 'grapheme', maxLength: 20 });
+const permission = fc.record(
+  {
+    type: fc.constantFrom('read' as const, 'write' as const, 'readwrite' as const),
+    key: bytes,
+    rangeEnd: bytes,
+  },
+  { requiredKeys: ['type', 'key'] },
+) as fc.Arbitrary<Permission>;
+
 const command: fc.Arbitrary<Command> = fc.oneof(
   fc.record({ type: fc.constant('put' as const), put }),
   fc.record({ type: fc.constant('deleteRange' as const), deleteRange }),
@@ -99,15 +110,40 @@ const command: fc.Arbitrary<Command> = fc.oneof(
     name: fc.string({ unit: 'grapheme' }),
     clientUrls: fc.array(fc.webUrl()),
   }),
-  fc.constant({ type: 'noop' as const }),
+  fc.constantFrom(
+    { type: 'noop' as const },
+    { type: 'authEnable' as const },
+    { type: 'authDisable' as const },
+  ),
+  fc.record({ type: fc.constant('authenticate' as const), name: text, token: text, authRevision: natural }),
+  fc.record({
+    type: fc.constant('userAdd' as const),
+    name: text,
+    hashedPassword: text,
+    noPassword: fc.boolean(),
+  }),
+  fc.record({ type: fc.constantFrom('userDelete' as const, 'roleAdd' as const), name: text }),
+  fc.record({ type: fc.constant('userChangePassword' as const), name: text, hashedPassword: text }),
+  fc.record({ type: fc.constant('userGrantRole' as const), user: text, role: text }),
+  fc.record({ type: fc.constant('userRevokeRole' as const), name: text, role: text }),
+  fc.record({ type: fc.constant('roleDelete' as const), role: text }),
+  fc.record({ type: fc.constant('roleGrantPermission' as const), name: text, permission }),
+  fc.record({ type: fc.constant('roleRevokePermission' as const), role: text, key: bytes, rangeEnd: bytes }),
+);
+
+const origin = fc.oneof(
+  fc.constantFrom('internal' as const, 'anonymous' as const),
+  fc.record({ username: text, authRevision: natural }),
 );
 
 test('every command comes back from its bytes', () => {
   fc.assert(
-    fc.property(command, unsigned, natural, (generated, member, sequence) => {
+    fc.property(command, unsigned, natural, origin, (generated, member, sequence, who) => {
       const original = structuredClone(generated); // with ordinary prototypes
+      const from = structuredClone(who);
       const requestId = { member, sequence };
-      assert.deepEqual(decodeCommand(encodeCommand(requestId, original)), { requestId, command: original });
+      const decoded = decodeCommand(encodeCommand(requestId, original, from));
+      assert.deepEqual(decoded, { requestId, command: original, origin: from });
     }),
     { numRuns: 1000 },
   );
@@ -136,6 +172,12 @@ test('random bytes are refused or decoded, but nothing else happens', () => {
     }),
     { numRuns: 2000 },
   );
+});
+
+test('a command without a user reads as it did before there were users', () => {
+  const bytes = encodeCommand({ member: 1n, sequence: 1 }, { type: 'leaseRevoke', id: 7n });
+  assert.equal(bytes[1], 6);
+  assert.equal(decodeCommand(bytes).origin, 'anonymous');
 });
 
 test('a small put costs few bytes beyond its key and value', () => {

@@ -109,6 +109,6 @@ test('leases open without reading the keys attached to them', () => {
   };
   h.engine = { crashCopy: () => copy } as typeof h.engine;
   h.crash();
-  assert.deepEqual([...tables].sort(), ['alarms', 'leases', 'members']);
+  assert.deepEqual([...tables].sort(), ['alarms', 'auth', 'leases', 'members']);
   assert.equal(h.machine.leases.keysOf(1n).length, 100);
 });

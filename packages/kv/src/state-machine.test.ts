@@ -187,7 +187,7 @@ test('opening reads meta and the small tables, never the data', () => {
   };
   h.engine = { crashCopy: () => copy } as typeof h.engine;
   h.crash();
-  assert.deepEqual([...touched].sort(), ['alarms', 'leases', 'members', 'meta']);
+  assert.deepEqual([...touched].sort(), ['alarms', 'auth', 'leases', 'members', 'meta']);
 });
 
 test('what is not sealed is lost whole: revision, data, leases, alarms and compaction together', () => {

@@ -1,9 +1,10 @@
 import { assert, type Clock, Prng, type Timer } from '@muster/base';
 import { ERRORS, type ErrorCode } from '@muster/contract';
 import type { ResponseHeader, WatchHandle, WatchRequest, WatchResponse, WatchSink } from './api.ts';
+import type { Origin } from './auth/auth-checks.ts';
 import { HistoryRing } from './history-ring.ts';
 import type { Event } from './types.ts';
-import { watchOptions, watchRange } from './watch-filter.ts';
+import { type WatchRange, watchOptions, watchRange } from './watch-filter.ts';
 import { FutureWatchers } from './watch-future.ts';
 import { type WatchGroup, WatchGroups } from './watch-groups.ts';
 import { type HistorySource, RefillCache } from './watch-refill.ts';
@@ -151,9 +152,9 @@ export class WatchHub implements WatcherOwner {
     this.#publishing = false;
   }
 
-  /** Starts a watch; see `EtcdApi.watch`. */
-  watch(request: WatchRequest, sink: WatchSink): WatchHandle {
-    const watcher = this.#makeWatcher(request, sink);
+  /** Starts a watch; see `EtcdApi.watch`. `holder` is who asked: `revoke` asks again whether it may. */
+  watch(request: WatchRequest, sink: WatchSink, holder: Origin = 'anonymous'): WatchHandle {
+    const watcher = this.#makeWatcher(request, sink, holder);
     this.#watchers.add(watcher);
     if (watcher.group) {
       watcher.group.members++;
@@ -161,6 +162,27 @@ export class WatchHub implements WatcherOwner {
     }
     this.#enqueue(watcher);
     return watcher;
+  }
+
+  /** A watch that may not be: only gets its `canceled`, in a turn of its own. */
+  refuse(sink: WatchSink, reason: string): WatchHandle {
+    const at = { createdRevision: this.#newest, next: 0, progressFloor: 0, startCompacted: false };
+    const watcher = new Watcher(this, sink, reason, at, 'anonymous');
+    this.#watchers.add(watcher);
+    this.#enqueue(watcher);
+    return watcher;
+  }
+
+  /**
+   * Rights have changed: every watch for which `reasonAgainst` gives a reason is canceled with it, at once, and gets
+   * nothing of what it had not got yet.
+   */
+  revoke(reasonAgainst: (holder: Origin, range: WatchRange) => string | undefined): void {
+    for (const watcher of [...this.#watchers]) {
+      if (watcher.state === 'closed' || !watcher.group) continue;
+      const reason = reasonAgainst(watcher.holder, watcher.group.range);
+      if (reason !== undefined) this.#finish(watcher, 0, reason);
+    }
   }
 
   /**
@@ -232,7 +254,7 @@ export class WatchHub implements WatcherOwner {
     if (watcher.state === 'synced' || watcher.state === 'future') this.#enqueue(watcher);
   }
 
-  #makeWatcher(request: WatchRequest, sink: WatchSink): Watcher {
+  #makeWatcher(request: WatchRequest, sink: WatchSink, holder: Origin): Watcher {
     const current = Math.max(this.#newest, this.#source.currentRevision);
     const start = request.startRevision ?? 0;
     const next = start === 0 ? current + 1 : start;
@@ -241,9 +263,10 @@ export class WatchHub implements WatcherOwner {
     const at = { createdRevision: current, next, progressFloor, startCompacted };
     const range = watchRange(request.key, request.rangeEnd);
     const refusal = this.#refusal(range.kind === 'empty', start);
-    if (refusal !== undefined) return new Watcher(this, sink, refusal, at);
+    if (refusal !== undefined) return new Watcher(this, sink, refusal, at, holder);
     const options = watchOptions(request.filters, request.prevKv);
-    return new Watcher(this, sink, this.#groups.ensure(range, options, this.#newest + 1), at);
+    const group = this.#groups.ensure(range, options, this.#newest + 1);
+    return new Watcher(this, sink, group, at, holder);
   }
 
   #refusal(emptyRange: boolean, start: number): string | undefined {

@@ -1,4 +1,5 @@
 import type { WatchHandle, WatchSink } from './api.ts';
+import type { Origin } from './auth/auth-checks.ts';
 import type { WatchGroup } from './watch-groups.ts';
 
 /**
@@ -23,6 +24,8 @@ export type WatcherOwner = {
 export class Watcher implements WatchHandle {
   readonly owner: WatcherOwner;
   readonly sink: WatchSink;
+  /** Who watches. */
+  readonly holder: Origin;
   /** Absent on a refused watcher. */
   readonly group: WatchGroup<Watcher> | undefined;
   /** etcd's text for a refused watcher. */
@@ -50,7 +53,9 @@ export class Watcher implements WatchHandle {
     sink: WatchSink,
     target: WatchGroup<Watcher> | string,
     at: Pick<Watcher, 'createdRevision' | 'next' | 'progressFloor' | 'startCompacted'>,
+    holder: Origin,
   ) {
+    this.holder = holder;
     this.owner = owner;
     this.sink = sink;
     this.group = typeof target === 'string' ? undefined : target;

@@ -1,4 +1,5 @@
 export type { AuthPorts, PasswordHasher, SignedTokens, TokenClaims } from './auth-ports.ts';
+export { CorruptionMonitor, type CorruptionOptions } from './corruption.ts';
 export { DEFAULT_LIMITS, type MemberLimits } from './limits.ts';
 export { LocalApi } from './local-api.ts';
 export { Member } from './member.ts';

@@ -3,6 +3,12 @@ import {
   type CallOptions,
   type Command,
   type CompactRequest,
+  checkLease,
+  checkRead,
+  checkReadAll,
+  checkRoot,
+  checkTxn,
+  checkUser,
   type DeleteRangeRequest,
   type DeleteRangeResult,
   type EtcdApi,
@@ -10,11 +16,13 @@ import {
   isSerializableTxn,
   type LeaseGrantRequest,
   type LeaseGrantResult,
+  type LeaseTable,
   type LeaseTimeToLiveResult,
   type PutRequest,
   type PutResult,
   type RangeRequest,
   type RangeResult,
+  type SnapshotChunk,
   type TxnRequest,
   type TxnResult,
   validateDeleteRange,
@@ -26,11 +34,12 @@ import {
   type WatchSink,
   type WithHeader,
 } from '@muster/kv';
+import type { AuthPorts } from './auth-ports.ts';
 import type { LeaderCall } from './leader-calls.ts';
 import { LocalAuth } from './local-auth.ts';
 import { LocalCalls } from './local-calls.ts';
 import { LocalCluster } from './local-cluster.ts';
-import { LocalMaintenance } from './local-maintenance.ts';
+import { LocalMaintenance, type MaintenanceOptions } from './local-maintenance.ts';
 import type { Member } from './member.ts';
 
 /** `EtcdApi` over a member of this process: promises begin here. */
@@ -41,18 +50,26 @@ export class LocalApi implements EtcdApi {
   readonly #maintenance: LocalMaintenance;
   readonly #auth: LocalAuth;
 
-  /** `version` is what Status reports; plain semver, because clients parse it. */
-  constructor(member: Member, options: { readonly version: string; readonly quotaBytes: number }) {
+  constructor(member: Member, options: MaintenanceOptions & { readonly auth: AuthPorts }) {
     this.#member = member;
-    this.#calls = new LocalCalls(member);
+    this.#calls = new LocalCalls(member, options.auth.signedTokens);
     this.#cluster = new LocalCluster(this.#calls);
     this.#maintenance = new LocalMaintenance(this.#calls, options);
-    this.#auth = new LocalAuth();
+    this.#auth = new LocalAuth(this.#calls, options.auth);
+  }
+
+  /** Whether calls need a user now, as this member knows. */
+  get authEnabled(): boolean {
+    return this.#calls.gate.enabled;
   }
 
   async range(request: RangeRequest, options: CallOptions = {}): Promise<WithHeader<RangeResult>> {
     validateRange(request);
-    if (!request.serializable) await this.#calls.barrier(options);
+    const { key, rangeEnd, serializable = false } = request;
+    this.#calls.admit(options, serializable);
+    await this.#calls.permitRead(options, serializable, (auth, origin) =>
+      checkRead(auth, origin, key, rangeEnd),
+    );
     return this.#calls.withHeader(this.#member.machine.range(request));
   }
 
@@ -78,7 +95,10 @@ export class LocalApi implements EtcdApi {
   async txn(request: TxnRequest, options: CallOptions = {}): Promise<WithHeader<TxnResult>> {
     validateTxn(request, this.#member.limits.txnOpsMax);
     if (isReadOnlyTxn(request)) {
-      if (!isSerializableTxn(request)) await this.#calls.barrier(options);
+      this.#calls.admit(options);
+      await this.#calls.permitRead(options, isSerializableTxn(request), (auth, origin) =>
+        checkTxn(auth, origin, this.#leases, request),
+      );
       return this.#calls.withHeader(this.#member.machine.readTxn(request));
     }
     const result = await this.#calls.write({ type: 'txn', txn: request }, options, 'txn');
@@ -102,7 +122,8 @@ export class LocalApi implements EtcdApi {
     options: CallOptions = {},
   ): Promise<WithHeader<LeaseGrantResult>> {
     const id = request.id === 0n ? this.#newLeaseId() : request.id;
-    const command: Command = { type: 'leaseGrant', id, ttlSeconds: request.ttlSeconds };
+    const ttlSeconds = Math.max(request.ttlSeconds, this.#member.minLeaseTtlSeconds);
+    const command: Command = { type: 'leaseGrant', id, ttlSeconds };
     const result = await this.#calls.write(command, options, 'leaseGrant');
     return this.#calls.withHeader({ id: result.id, ttlSeconds: result.ttlSeconds });
   }
@@ -119,6 +140,7 @@ export class LocalApi implements EtcdApi {
     request: { readonly id: bigint },
     options: CallOptions = {},
   ): Promise<WithHeader<{ readonly id: bigint; readonly ttlSeconds: number }>> {
+    await this.#calls.permit(options, (auth, origin) => checkLease(auth, origin, this.#leases, request.id));
     const answer = await this.#calls.callLeader({ type: 'keepAlive', id: request.id }, options, 'keepAlive');
     return this.#calls.withHeader({ id: request.id, ttlSeconds: answer.ttlSeconds });
   }
@@ -128,71 +150,76 @@ export class LocalApi implements EtcdApi {
     options: CallOptions = {},
   ): Promise<WithHeader<LeaseTimeToLiveResult>> {
     const call: LeaderCall = { type: 'timeToLive', id: request.id, keys: request.keys ?? false };
+    await this.#calls.permit(options, checkUser);
     const { ttlSeconds, grantedTtlSeconds, keys } = await this.#calls.callLeader(call, options, 'timeToLive');
+    await this.#calls.permit(options, (auth, origin) => checkReadAll(auth, origin, keys));
     return this.#calls.withHeader({ id: request.id, ttlSeconds, grantedTtlSeconds, keys });
   }
 
   async leaseLeases(options: CallOptions = {}): Promise<WithHeader<{ readonly leases: readonly bigint[] }>> {
-    await this.#calls.barrier(options);
-    return this.#calls.withHeader({ leases: this.#member.machine.leases.list().map((lease) => lease.id) });
+    await this.#calls.permitRead(options, false, (auth, origin) => {
+      checkReadAll(auth, origin, this.#leases.attachedKeys());
+    });
+    return this.#calls.withHeader({ leases: this.#leases.list().map((lease) => lease.id) });
   }
 
   watch(request: WatchRequest, sink: WatchSink, options: CallOptions = {}): WatchHandle {
-    const handle = this.#member.hub.watch(request, sink);
+    const handle = this.#calls.watch(request, sink, options);
     options.signal?.addEventListener('abort', () => handle.cancel(), { once: true });
     return handle;
   }
 
   memberList(...args: Parameters<EtcdApi['memberList']>): ReturnType<EtcdApi['memberList']> {
-    return this.#cluster.memberList(...args);
+    return this.#asUser(args[1], () => this.#cluster.memberList(...args));
   }
 
   memberAdd(...args: Parameters<EtcdApi['memberAdd']>): ReturnType<EtcdApi['memberAdd']> {
-    return this.#cluster.memberAdd(...args);
+    return this.#asRoot(args[1], () => this.#cluster.memberAdd(...args));
   }
 
   memberRemove(...args: Parameters<EtcdApi['memberRemove']>): ReturnType<EtcdApi['memberRemove']> {
-    return this.#cluster.memberRemove(...args);
+    return this.#asRoot(args[1], () => this.#cluster.memberRemove(...args));
   }
 
   memberUpdate(...args: Parameters<EtcdApi['memberUpdate']>): ReturnType<EtcdApi['memberUpdate']> {
-    return this.#cluster.memberUpdate(...args);
+    return this.#asRoot(args[1], () => this.#cluster.memberUpdate(...args));
   }
 
   memberPromote(...args: Parameters<EtcdApi['memberPromote']>): ReturnType<EtcdApi['memberPromote']> {
-    return this.#cluster.memberPromote(...args);
+    return this.#asRoot(args[1], () => this.#cluster.memberPromote(...args));
   }
 
   status(...args: Parameters<EtcdApi['status']>): ReturnType<EtcdApi['status']> {
-    return this.#maintenance.status(...args);
+    return this.#asUser(args[0], () => this.#maintenance.status(...args));
   }
 
   alarm(...args: Parameters<EtcdApi['alarm']>): ReturnType<EtcdApi['alarm']> {
-    return this.#maintenance.alarm(...args);
+    // To raise or clear one takes root: that is judged with the command.
+    return this.#asUser(args[1], () => this.#maintenance.alarm(...args));
   }
 
   hash(...args: Parameters<EtcdApi['hash']>): ReturnType<EtcdApi['hash']> {
-    return this.#maintenance.hash(...args);
+    return this.#asRoot(args[0], () => this.#maintenance.hash(...args));
   }
 
   hashKv(...args: Parameters<EtcdApi['hashKv']>): ReturnType<EtcdApi['hashKv']> {
-    return this.#maintenance.hashKv(...args);
+    return this.#asRoot(args[1], () => this.#maintenance.hashKv(...args));
   }
 
   moveLeader(...args: Parameters<EtcdApi['moveLeader']>): ReturnType<EtcdApi['moveLeader']> {
-    return this.#maintenance.moveLeader(...args);
+    return this.#asRoot(args[1], () => this.#maintenance.moveLeader(...args));
   }
 
   defragment(...args: Parameters<EtcdApi['defragment']>): ReturnType<EtcdApi['defragment']> {
-    return this.#maintenance.defragment(...args);
+    return this.#asRoot(args[0], () => this.#maintenance.defragment(...args));
   }
 
   snapshot(...args: Parameters<EtcdApi['snapshot']>): ReturnType<EtcdApi['snapshot']> {
-    return this.#maintenance.snapshot(...args);
+    return this.#snapshot(...args);
   }
 
   downgrade(...args: Parameters<EtcdApi['downgrade']>): ReturnType<EtcdApi['downgrade']> {
-    return this.#maintenance.downgrade(...args);
+    return this.#asRoot(args[1], () => this.#maintenance.downgrade(...args));
   }
 
   authEnable(...args: Parameters<EtcdApi['authEnable']>): ReturnType<EtcdApi['authEnable']> {
@@ -267,6 +294,26 @@ export class LocalApi implements EtcdApi {
     ...args: Parameters<EtcdApi['roleRevokePermission']>
   ): ReturnType<EtcdApi['roleRevokePermission']> {
     return this.#auth.roleRevokePermission(...args);
+  }
+
+  async *#snapshot(options: CallOptions = {}): AsyncGenerator<SnapshotChunk> {
+    await this.#calls.permit(options, checkRoot);
+    yield* this.#maintenance.snapshot(options);
+  }
+
+  async #asUser<T>(options: CallOptions = {}, run: () => Promise<T>): Promise<T> {
+    await this.#calls.permit(options, checkUser);
+    return run();
+  }
+
+  async #asRoot<T>(options: CallOptions = {}, run: () => Promise<T>): Promise<T> {
+    await this.#calls.permit(options, checkRoot);
+    return run();
+  }
+
+  /** Of the state in force: an installed snapshot brings another table. */
+  get #leases(): LeaseTable {
+    return this.#member.machine.leases;
   }
 
   /** Positive and not in use here; a clash elsewhere is refused when it is applied. */

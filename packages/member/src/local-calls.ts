@@ -1,7 +1,31 @@
+import { EMPTY_BYTES } from '@muster/base';
 import { KvError } from '@muster/contract';
-import type { ApplyOutcome, CallOptions, Command, WithHeader } from '@muster/kv';
+import type {
+  ApplyOutcome,
+  AuthStore,
+  CallOptions,
+  Command,
+  Origin,
+  WatchHandle,
+  WatchRequest,
+  WatchSink,
+  WithHeader,
+} from '@muster/kv';
+import { checkRead } from '@muster/kv';
+import { NONE } from '@muster/raft';
+import { AuthGate } from './auth-gate.ts';
+import type { SignedTokens } from './auth-ports.ts';
+import { lateWatch } from './late-watch.ts';
 import type { LeaderAnswer, LeaderCall } from './leader-calls.ts';
 import type { Member } from './member.ts';
+import type { WriteDone } from './proposer.ts';
+import { reasonAgainstWatch, watchReason } from './watch-rights.ts';
+
+/** Times that a write is proposed again because rights changed between its check and its apply. */
+const OLD_REVISION_RETRIES = 3;
+
+/** Throws what keeps a caller from something. */
+export type Check = (auth: AuthStore, origin: Origin) => void;
 
 type ApplyResult = Extract<ApplyOutcome, { result: unknown }>['result'];
 export type Result<T extends ApplyResult['type']> = Extract<ApplyResult, { type: T }>;
@@ -9,9 +33,101 @@ export type Result<T extends ApplyResult['type']> = Extract<ApplyResult, { type:
 /** What every call of `LocalApi` is made of: a header, a read barrier, a replicated command, a call to the leader. */
 export class LocalCalls {
   readonly member: Member;
+  readonly gate: AuthGate;
 
-  constructor(member: Member) {
+  constructor(member: Member, signedTokens?: SignedTokens) {
     this.member = member;
+    this.gate = new AuthGate(member, signedTokens, (options) => this.barrier(options));
+  }
+
+  /** A watch that may not be is told so by a lone `canceled`, as every refused watch. */
+  watch(request: WatchRequest, sink: WatchSink, options: CallOptions): WatchHandle {
+    const { hub } = this.member;
+    try {
+      this.admit(options);
+    } catch (error) {
+      return hub.refuse(sink, KvError.from(error).message);
+    }
+    const refused = (error: unknown) => hub.refuse(sink, watchReason(error));
+    try {
+      const origin = this.gate.identify(options);
+      if (!(origin instanceof Promise) && this.#mayWatch(origin, request)) {
+        return this.#startWatch(request, sink, options, origin);
+      }
+      return lateWatch(
+        this.#lateOrigin(request, options, origin).then(
+          (settled) => () => this.#startWatch(request, sink, options, settled),
+          (error) => () => refused(error),
+        ),
+      );
+    } catch (error) {
+      return refused(error);
+    }
+  }
+
+  #mayWatch(origin: Origin, { key, rangeEnd = EMPTY_BYTES }: WatchRequest): boolean {
+    return reasonAgainstWatch(this.member.machine.auth, origin, { key, rangeEnd }) === undefined;
+  }
+
+  /** Rights may have been given that this member has not heard of yet. Rejects when the watch may not be. */
+  async #lateOrigin(
+    request: WatchRequest,
+    options: CallOptions,
+    identified: Origin | Promise<Origin>,
+  ): Promise<Origin> {
+    const { key, rangeEnd } = request;
+    return this.permit(options, (auth, origin) => checkRead(auth, origin, key, rangeEnd), identified);
+  }
+
+  #startWatch(request: WatchRequest, sink: WatchSink, options: CallOptions, origin: Origin): WatchHandle {
+    const { hub, watchdog } = this.member;
+    if (!options.requireLeader) return hub.watch(request, sink, origin);
+    return watchdog.watch((what, into) => hub.watch(what, into, origin), request, sink);
+  }
+
+  /**
+   * Resolves with who calls once `check` lets it pass. What this member knows may be old: it refuses only after it has
+   * caught up with the cluster.
+   */
+  async permit(
+    options: CallOptions,
+    check: Check,
+    identified: Origin | Promise<Origin> = this.gate.identify(options),
+  ): Promise<Origin> {
+    const origin = identified instanceof Promise ? await identified : identified;
+    try {
+      const now = this.gate.again(origin, options);
+      check(this.member.machine.auth, now);
+      return now;
+    } catch (error) {
+      if (KvError.from(error).code !== 'PERMISSION_DENIED') throw error;
+    }
+    await this.barrier(options);
+    return this.#checked(options, origin, check);
+  }
+
+  /** Behind a read barrier: what follows in the same turn reads the state that `check` judged. */
+  async permitRead(options: CallOptions, serializable: boolean, check: Check): Promise<Origin> {
+    const identified = this.gate.identify(options);
+    const origin = identified instanceof Promise ? await identified : identified;
+    if (!serializable) await this.barrier(options);
+    return this.#checked(options, origin, check);
+  }
+
+  #checked(options: CallOptions, origin: Origin, check: Check): Origin {
+    const now = this.gate.again(origin, options);
+    check(this.member.machine.auth, now);
+    return now;
+  }
+
+  /**
+   * Throws what keeps this member from answering at all: a learner serves nothing but what is `forLearners` (reference
+   * 8.3), and who wants a leader is told at once that there is none. The server's own housekeeping is always served.
+   */
+  admit(options: CallOptions, forLearners = false): void {
+    if (options.internal) return;
+    if (!forLearners && this.member.isLearner) throw new KvError('LEARNER_UNSUPPORTED');
+    if (options.requireLeader && this.member.soft.leader === NONE) throw new KvError('NO_LEADER');
   }
 
   withHeader<T extends object>(result: T): WithHeader<T> {
@@ -19,7 +135,8 @@ export class LocalCalls {
     return { ...result, header: this.member.header(revision) };
   }
 
-  barrier(options: CallOptions): Promise<void> {
+  async barrier(options: CallOptions): Promise<void> {
+    this.admit(options);
     return new Promise((resolve, reject) => {
       const stop = onAbort(options.signal, reject);
       this.member.read(options.timeoutMs, (error) => {
@@ -35,7 +152,10 @@ export class LocalCalls {
     options: CallOptions,
     type: T,
   ): Promise<Result<T>> {
-    if (!this.member.machine.quotaAllows(command)) await this.#refuseForSpace(options);
+    if (!this.member.machine.quotaAllows(command)) {
+      await this.#writer(command, options);
+      await this.#refuseForSpace(options);
+    }
     return this.replicate(command, options, type);
   }
 
@@ -46,21 +166,57 @@ export class LocalCalls {
     if (!raised) {
       await this.replicate(
         { type: 'alarm', action: 'activate', memberId, alarm: 'nospace' },
-        options,
+        { ...options, internal: true },
         'alarm',
       );
     }
     throw new KvError('NO_SPACE');
   }
 
-  replicate<T extends ApplyResult['type']>(
+  /**
+   * Replicates a command in the name of whoever calls. It is judged here, so that what may not be does not reach the log,
+   * and again where it is applied.
+   */
+  async replicate<T extends ApplyResult['type']>(
     command: Command,
     options: CallOptions,
     type: T,
   ): Promise<Result<T>> {
+    this.admit(options);
+    for (let retries = 0; ; retries++) {
+      const writer = this.#writer(command, options);
+      const origin = writer instanceof Promise ? await writer : writer;
+      try {
+        return await this.#submit(command, options, type, origin);
+      } catch (error) {
+        // Nothing was changed. A signed token is refused at the next look, for it names the revision.
+        const isOld = error instanceof KvError && error.code === 'AUTH_OLD_REVISION';
+        if (!isOld || typeof origin !== 'object' || retries === OLD_REVISION_RETRIES) throw error;
+      }
+    }
+  }
+
+  /** A promise only where it takes one: writes of one caller keep their order. */
+  #writer(command: Command, options: CallOptions): Origin | Promise<Origin> {
+    const { machine } = this.member;
+    const origin = this.gate.identify(options);
+    if (!(origin instanceof Promise) && machine.refusalFor(command, origin) === undefined) return origin;
+    const check: Check = (_, now) => {
+      const refusal = this.member.machine.refusalFor(command, now);
+      if (refusal) throw refusal;
+    };
+    return this.permit(options, check, origin);
+  }
+
+  #submit<T extends ApplyResult['type']>(
+    command: Command,
+    options: CallOptions,
+    type: T,
+    origin: Origin,
+  ): Promise<Result<T>> {
     return new Promise((resolve, reject) => {
       const stop = onAbort(options.signal, reject);
-      this.member.submit(command, options.timeoutMs, (outcome, error) => {
+      const done: WriteDone = (outcome, error) => {
         stop();
         if (error) reject(error);
         else if (!outcome) reject(new KvError('INTERNAL', { detail: 'a write ended without an outcome' }));
@@ -68,15 +224,17 @@ export class LocalCalls {
         else if (outcome.result.type !== type) {
           reject(new KvError('INTERNAL', { detail: `${command.type} answered ${outcome.result.type}` }));
         } else resolve(outcome.result as Result<T>);
-      });
+      };
+      this.member.submit(command, options.timeoutMs, done, origin);
     });
   }
 
-  callLeader<T extends 'keepAlive' | 'timeToLive'>(
+  async callLeader<T extends 'keepAlive' | 'timeToLive' | 'learnerReady'>(
     call: LeaderCall,
     options: CallOptions,
     type: T,
   ): Promise<Extract<LeaderAnswer, { type: T }>> {
+    this.admit(options);
     return new Promise((resolve, reject) => {
       const stop = onAbort(options.signal, reject);
       this.member.callLeader(call, options.timeoutMs, (answer, error) => {

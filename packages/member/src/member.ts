@@ -1,13 +1,14 @@
 import { assert, type Clock, type Prng, type Timer } from '@muster/base';
 import { KvError } from '@muster/contract';
-import type {
-  ApplyOutcome,
-  Command,
-  Engine,
-  Origin,
-  ResponseHeader,
-  StateMachine,
-  WatchHub,
+import {
+  type ApplyOutcome,
+  type Command,
+  type Engine,
+  hashKvOfView,
+  type Origin,
+  type ResponseHeader,
+  type StateMachine,
+  type WatchHub,
 } from '@muster/kv';
 import {
   type MemoryLog,
@@ -24,6 +25,7 @@ import { ApplyLoop } from './apply-loop.ts';
 import { Compactions } from './compactions.ts';
 import { EngineGate } from './engine-gate.ts';
 import { HandOver } from './hand-over.ts';
+import { hashed } from './hashing.ts';
 import { Installer } from './installer.ts';
 import { Intake } from './intake.ts';
 import { LeaderAnswers } from './leader-answers.ts';
@@ -36,6 +38,7 @@ import { followersIndex, LogKeeper } from './log-keeper.ts';
 import type { MemberCounters, MemberOptions, MembershipPolicy } from './member-options.ts';
 import { confChangeSteps, Membership } from './membership.ts';
 import { isCaughtUp } from './membership-checks.ts';
+import { PeerCalls } from './peer-calls.ts';
 import { peerEvents } from './peer-events.ts';
 import { Persister } from './persister.ts';
 import { Proposer, type WriteDone } from './proposer.ts';
@@ -75,6 +78,7 @@ export class Member {
   readonly #proposer: Proposer;
   readonly #reads: ReadBarrier;
   readonly #link: LeaderLink;
+  readonly #peerCalls: PeerCalls;
   readonly #lessor: Lessor;
   readonly #publisher: Publisher;
   readonly #snapshotter: Snapshotter;
@@ -147,6 +151,7 @@ export class Member {
     });
     this.#lessor = this.#makeLessor();
     this.#link = this.#makeLink();
+    this.#peerCalls = new PeerCalls({ ...options, firstId: this.#randomStart() });
     this.#publisher = new Publisher({
       id: options.id,
       name: options.name,
@@ -278,6 +283,7 @@ export class Member {
     const onPeerEvent = peerEvents({
       raft: this.#raft,
       link: this.#link,
+      calls: this.#peerCalls,
       admission: this.#admission,
       installer: this.#installer,
       handOver: this.#handOver,
@@ -319,6 +325,7 @@ export class Member {
     this.#proposer.failAll(stopped);
     this.#reads.failAll(stopped);
     this.#link.failAll(stopped);
+    this.#peerCalls.failAll(stopped);
     if (this.#tickTimer) this.clock.cancel(this.#tickTimer);
     this.engine.flush((error) => {
       if (error) this.#options.log('error', 'the last flush failed', { error: error.message });
@@ -353,6 +360,11 @@ export class Member {
     done: (answer: LeaderAnswer | undefined, error: KvError | undefined) => void,
   ): void {
     this.#intake.callLeader(call, timeoutMs, done);
+  }
+
+  /** Asks one other member; refused as `TIMEOUT` when it does not answer. */
+  callPeer(...call: Parameters<PeerCalls['call']>): void {
+    this.#peerCalls.call(...call);
   }
 
   /** Runs `done` once no compaction is under way. */
@@ -497,6 +509,7 @@ export class Member {
       this.#proposer.failAll(stopped);
       this.#reads.failAll(stopped);
       this.#link.failAll(stopped);
+      this.#peerCalls.failAll(stopped);
       this.#options.onRemoved();
     });
   }
@@ -536,6 +549,7 @@ export class Member {
       this.#proposer.retryUnsent();
       this.#reads.sweep(now);
       this.#link.sweep(now);
+      this.#peerCalls.sweep(now);
       this.#lessor.tick(since);
       this.watchdog.tick(now);
       if (this.isLeader && this.diskFull !== undefined) this.#handOver.giveUp();
@@ -579,6 +593,7 @@ export class Member {
       lessor: this.#lessor,
       machine: () => this.#machine,
       learnerReady: (id) => this.#learnerReady(id),
+      hashKv: (revision) => hashed(this, (view) => hashKvOfView(view, revision)),
       read: (done) => this.read(undefined, done),
     });
     return new LeaderLink({

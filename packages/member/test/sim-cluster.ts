@@ -3,6 +3,7 @@ import type { EtcdApi, MemberInfo } from '@muster/kv';
 import { LocalApi, Member, type MemberLimits } from '../src/index.ts';
 import { decodeRaftMeta, RAFT_META_KEY } from '../src/raft-meta.ts';
 import { PausableClock } from './pausable-clock.ts';
+import { simAuth } from './sim-auth.ts';
 import { SimDisk, SimNetwork, SimSnapshots, SimTransport, SimWal } from './sim-ports.ts';
 
 export type SimMember = {
@@ -114,7 +115,7 @@ export class SimCluster {
         this.clock.defer(() => this.crash(m));
       },
     });
-    m.api = new LocalApi(m.member, { version: '3.6.5', quotaBytes: 0 });
+    m.api = new LocalApi(m.member, { version: '3.6.5', quotaBytes: 0, auth: simAuth(this.prng) });
     m.member.start();
     this.network.attach(m.transport);
   }
