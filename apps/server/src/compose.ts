@@ -1,6 +1,7 @@
 /** Wires one member out of its parts, and takes it down again in order. */
 import { randomBytes } from 'node:crypto';
 import { hex, Prng } from '@muster/base';
+import { KvError } from '@muster/contract';
 import { memberIdOf } from '@muster/disk';
 import {
   createGateway,
@@ -12,11 +13,12 @@ import {
   gatewayLimits,
 } from '@muster/gateway';
 import { createConcurrency } from '@muster/kv';
-import { LocalApi, Member, RAFT_META_KEY } from '@muster/member';
-import { ENVELOPE_BYTES, GrpcServer, idText, TcpPeerTransport } from '@muster/wire';
+import { isUnfilled, LocalApi, Member } from '@muster/member';
+import { ENVELOPE_BYTES, fetchClusterInfo, GrpcServer, idText, TcpPeerTransport } from '@muster/wire';
+import { openAuthPorts } from './auth/auth-ports.ts';
 import { AutoCompactor } from './auto-compactor.ts';
 import { bindRefusal, peerBindAddress } from './bind.ts';
-import { type Identity, identify } from './bootstrap.ts';
+import { type Identity, identify, join } from './bootstrap.ts';
 import { StartRefused } from './command-line.ts';
 import { type Config, dashboardDirOf } from './config.ts';
 import { ClientPort } from './listen.ts';
@@ -47,6 +49,7 @@ type Parts = {
   readonly readiness: ReadinessGate;
   readonly port: ClientPort;
   readonly compactor: AutoCompactor;
+  readonly corruption: CorruptionMonitor;
   readonly stalls: StallMonitor;
 };
 
@@ -92,8 +95,10 @@ export class Server {
   async stop(): Promise<void> {
     this.#stopping = true;
     const { config, logger } = this.#options;
-    const { readiness, gateway, member, port, transport, storage, compactor, stalls } = this.#parts;
+    const { readiness, gateway, member, port, transport, storage, compactor, corruption, stalls } =
+      this.#parts;
     readiness.close();
+    corruption.stop();
     compactor.stop();
     const drained = gateway.drain();
     await new Promise<void>((resolve) => member.handOver(resolve));
@@ -117,14 +122,15 @@ async function open(options: ServerOptions, undo: (() => Promise<void>)[]): Prom
     onEngineCommit: (seconds) => metrics.observe('etcd_disk_backend_commit_duration_seconds', seconds),
   });
   undo.push(() => storage.close());
-  const { identity, founding } = await identify(config, storage.identity);
+  const ask = (url: string) => fetchClusterInfo(url, { clock, tls: undefined });
+  let start = await identify(config, storage.identity, ask);
+  const { identity } = start;
   const parts = await storage.open(identity, config.name);
-  if (founding.length === 0 && parts.engine.get('meta', RAFT_META_KEY) === undefined) {
-    throw new StartRefused(
-      `the first start in ${config.dataDir} was cut short before anything was kept; expected it to be repeated with ` +
-        '--initial-cluster-state new',
-    );
+  // Joining was cut short before the others had sent anything.
+  if (start.founding.length === 0 && !start.joining && isUnfilled(parts.engine)) {
+    start = await join(config, ask, identity);
   }
+  const authPorts = await openAuthPorts(config.auth, memberLog(logger));
   const transport = await openTransport(options, { clock, prng, identity, storage: parts });
   undo.push(() => new Promise((resolve) => transport.close(resolve)));
   const member = new Member({
@@ -132,14 +138,17 @@ async function open(options: ServerOptions, undo: (() => Promise<void>)[]): Prom
     clusterId: identity.clusterId,
     name: config.name,
     clientUrls: config.advertiseClientUrls,
-    initialMembers: founding,
+    initialMembers: start.founding,
+    ...(start.joining && { joining: start.joining }),
+    forceNewCluster: config.membership.forceNewCluster,
     membership: {
-      strictReconfigCheck: true,
-      learnersMax: 1,
+      strictReconfigCheck: config.membership.strictReconfig,
+      learnersMax: config.membership.maxLearners,
       // etcd leaves the cluster's token out of ids that are given at run time.
       memberIdOf: (peerUrls, unixSeconds) => memberIdOf(peerUrls, String(unixSeconds)),
       unixSeconds: () => Math.floor(Date.now() / 1000),
     },
+    tokenTtlSeconds: config.auth.tokenTtlSeconds,
     heartbeatMs: config.heartbeatMs,
     electionMs: config.electionMs,
     quotaBytes: config.quotaBytes,
@@ -171,7 +180,14 @@ async function open(options: ServerOptions, undo: (() => Promise<void>)[]): Prom
     storageVersion: ETCD_STORAGE_VERSION,
     quotaBytes: config.quotaBytes,
     upkeep: parts.upkeep,
+    auth: authPorts,
   });
+  const corruption = new CorruptionMonitor(member, {
+    periodicMs: config.corruptCheckMs,
+    compactionMs: config.compactHashCheckMs,
+    log: memberLog(logger),
+  });
+  if (config.initialCorruptCheck) await checkCorruption(member, corruption, undo);
   const gateway = await openGateway(options, { api, member, transport, clock, prng, stalls, metrics });
   const grpc = openGrpc(options, { api, clock, metrics });
   const readiness = new ReadinessGate(gateway.listener);
@@ -189,17 +205,33 @@ async function open(options: ServerOptions, undo: (() => Promise<void>)[]): Prom
     {
       isLeader: () => member.isLeader,
       revision: () => member.machine.currentRevision,
-      compact: async (revision) => void (await api.compact({ revision })),
+      compact: async (revision) => void (await api.compact({ revision }, { internal: true })),
     },
     (error) => logger.warn({ error: error.message }, 'auto compaction failed'),
   );
-  member.start();
+  if (!config.initialCorruptCheck) member.start();
+  corruption.start();
   const ids = { member: idText(identity.memberId), cluster: idText(identity.clusterId) };
   logger.info(
     { name: config.name, ...ids, dataDir: config.dataDir, version: MUSTER_VERSION },
     'member started',
   );
-  return { storage, transport, member, gateway, readiness, port, compactor, stalls };
+  return { storage, transport, member, gateway, readiness, port, compactor, corruption, stalls };
+}
+
+/** Before any client is let in. The others are asked over the member's own connections, so that it has to run. */
+async function checkCorruption(
+  member: Member,
+  corruption: CorruptionMonitor,
+  undo: (() => Promise<void>)[],
+): Promise<void> {
+  undo.push(() => new Promise((resolve) => member.stop(resolve)));
+  member.start();
+  try {
+    await corruption.checkInitial();
+  } catch (error) {
+    throw new StartRefused(error instanceof KvError ? (error.detail ?? error.message) : String(error));
+  }
 }
 
 const PROPOSAL_BATCH_BYTES = 4 * 1024 * 1024;
