@@ -1,5 +1,5 @@
-import type { KvError } from '@muster/contract';
-import type { StateMachine } from '@muster/kv';
+import { KvError } from '@muster/contract';
+import type { HashKvResult, StateMachine } from '@muster/kv';
 import type { LeaderAnswer, LeaderCall } from './leader-calls.ts';
 import type { Lessor } from './lessor.ts';
 
@@ -11,6 +11,7 @@ export class LeaderAnswers {
   readonly #lessor: Lessor;
   readonly #machine: () => StateMachine;
   readonly #learnerReady: (id: bigint) => boolean;
+  readonly #hashKv: (revision: number) => Promise<HashKvResult>;
   readonly #read: (done: (error: KvError | undefined) => void) => void;
 
   constructor(options: {
@@ -18,11 +19,13 @@ export class LeaderAnswers {
     readonly machine: () => StateMachine;
     /** Whether a learner has caught up, as this leader sees it. */
     readonly learnerReady: (id: bigint) => boolean;
+    readonly hashKv: (revision: number) => Promise<HashKvResult>;
     readonly read: (done: (error: KvError | undefined) => void) => void;
   }) {
     this.#lessor = options.lessor;
     this.#machine = options.machine;
     this.#learnerReady = options.learnerReady;
+    this.#hashKv = options.hashKv;
     this.#read = options.read;
   }
 
@@ -32,6 +35,13 @@ export class LeaderAnswers {
         .members()
         .find(({ id }) => id === call.id);
       return done({ type: 'isKnown', known: member !== undefined && member.clientUrls.length > 0 });
+    }
+    if (call.type === 'hashKv') {
+      this.#hashKv(Number(call.id)).then(
+        (result) => done({ type: 'hashKv', result }),
+        (error: unknown) => done({ type: 'error', code: KvError.from(error).code }),
+      );
+      return;
     }
     const notLeader = () => done({ type: 'error', code: 'NOT_LEADER' });
     if (!this.#lessor.primary) return notLeader();

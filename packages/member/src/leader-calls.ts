@@ -1,5 +1,6 @@
 import { utf8, utf8Text } from '@muster/base';
 import { ERRORS, type ErrorCode, KvError } from '@muster/contract';
+import type { HashKvResult } from '@muster/kv';
 
 /**
  * Requests from member to member outside the log. Only the leader can answer those about leases: renewals and
@@ -10,7 +11,9 @@ export type LeaderCall =
   | { readonly type: 'keepAlive'; readonly id: bigint }
   | { readonly type: 'timeToLive'; readonly id: bigint; readonly keys: boolean }
   | { readonly type: 'isKnown'; readonly id: bigint }
-  | { readonly type: 'learnerReady'; readonly id: bigint };
+  | { readonly type: 'learnerReady'; readonly id: bigint }
+  /** Of any member: `id` is the revision. */
+  | { readonly type: 'hashKv'; readonly id: bigint };
 
 export type LeaderAnswer =
   | { readonly type: 'keepAlive'; readonly ttlSeconds: number }
@@ -23,10 +26,11 @@ export type LeaderAnswer =
   | { readonly type: 'error'; readonly code: ErrorCode }
   /** Whether the member has published itself: it has had entries in its log then. */
   | { readonly type: 'isKnown'; readonly known: boolean }
-  | { readonly type: 'learnerReady'; readonly ready: boolean };
+  | { readonly type: 'learnerReady'; readonly ready: boolean }
+  | { readonly type: 'hashKv'; readonly result: HashKvResult };
 
-const CALLS = ['keepAlive', 'timeToLive', 'isKnown', 'learnerReady'] as const;
-const ANSWERS = ['keepAlive', 'timeToLive', 'error', 'isKnown', 'learnerReady'] as const;
+const CALLS = ['keepAlive', 'timeToLive', 'isKnown', 'learnerReady', 'hashKv'] as const;
+const ANSWERS = ['keepAlive', 'timeToLive', 'error', 'isKnown', 'learnerReady', 'hashKv'] as const;
 
 /** Layout: kind u8, id i64, flags u8. Big-endian. */
 export function encodeCall(call: LeaderCall): Uint8Array {
@@ -50,6 +54,7 @@ export function decodeCall(bytes: Uint8Array): LeaderCall | undefined {
       return { type, id: view.getBigInt64(1), keys: view.getUint8(9) === 1 };
     case 'isKnown':
     case 'learnerReady':
+    case 'hashKv':
       return { type, id: view.getBigUint64(1) };
     default:
       return undefined;
@@ -92,6 +97,14 @@ export function encodeAnswer(answer: LeaderAnswer): Uint8Array {
       out.view.setUint8(1, answer.ready ? 1 : 0);
       return out.bytes;
     }
+    case 'hashKv': {
+      const { hash, compactRevision, hashRevision } = answer.result;
+      const out = answerBytes(kind, 20);
+      out.view.setUint32(1, hash);
+      out.view.setBigInt64(5, BigInt(compactRevision));
+      out.view.setBigInt64(13, BigInt(hashRevision));
+      return out.bytes;
+    }
   }
 }
 
@@ -114,6 +127,14 @@ export function decodeAnswer(bytes: Uint8Array): LeaderAnswer {
         return { type, known: view.getUint8(1) === 1 };
       case 'learnerReady':
         return { type, ready: view.getUint8(1) === 1 };
+      case 'hashKv': {
+        const [compactRevision, hashRevision] = [view.getBigInt64(5), view.getBigInt64(13)].map(Number);
+        const revisions = {
+          compactRevision: compactRevision as number,
+          hashRevision: hashRevision as number,
+        };
+        return { type, result: { hash: view.getUint32(1), ...revisions } };
+      }
       case 'error': {
         const code = utf8Text(bytes.subarray(1));
         return { type, code: code in ERRORS ? (code as ErrorCode) : 'INTERNAL' };

@@ -4,12 +4,14 @@ import type { HandOver } from './hand-over.ts';
 import type { Installer } from './installer.ts';
 import type { LeaderLink } from './leader-link.ts';
 import type { Membership } from './membership.ts';
+import type { PeerCalls } from './peer-calls.ts';
 import type { PeerEvent, PeerMessage } from './ports.ts';
 
 /** Who takes what comes from the other members. Raft hears nothing before this member is admitted. */
 export function peerEvents(to: {
   readonly raft: RaftNode;
   readonly link: LeaderLink;
+  readonly calls: PeerCalls;
   readonly admission: Admission;
   readonly installer: Installer;
   readonly handOver: HandOver;
@@ -17,7 +19,7 @@ export function peerEvents(to: {
   /** No more entries fit into this member's log: they are dropped unheard, which is what makes their sender wait. */
   readonly isFull: () => boolean;
 }): (event: PeerEvent) => void {
-  const { raft, link, admission, installer, handOver, membership, isFull } = to;
+  const { raft, link, calls, admission, installer, handOver, membership, isFull } = to;
   const onMessage = (from: NodeId, message: PeerMessage) => {
     if (message.type === 'raft') {
       const { message: inner } = message;
@@ -25,8 +27,10 @@ export function peerEvents(to: {
       if (admission.admitted && !isDropped) raft.step(inner);
     } else if (message.type === 'request') {
       link.onRequest(from, message.id, message.body);
-    } else if (!admission.onResponse(from, message.id, message.body)) {
-      link.onResponse(from, message.id, message.body);
+    } else {
+      const { id, body } = message;
+      if (admission.onResponse(from, id, body) || calls.onResponse(from, id, body)) return;
+      link.onResponse(from, id, body);
     }
   };
   return (event) => {
