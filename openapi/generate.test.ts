@@ -27,7 +27,8 @@ test('every operation has an id, a summary, its tag, and problems only as proble
       );
       for (const [status, response] of Object.entries(operation.responses)) {
         if (Number(status) < 400) continue;
-        assert.equal(response.$ref, '#/components/responses/Problem', `${where} ${status}`);
+        const name = status === '401' ? 'Unauthenticated' : 'Problem';
+        assert.equal(response.$ref, `#/components/responses/${name}`, `${where} ${status}`);
       }
     }
   }

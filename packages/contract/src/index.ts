@@ -41,6 +41,8 @@ export type {
   LeaseGrantResource,
   LeaseList,
   LeaseResource,
+  LoginRequest,
+  LoginResult,
   MemberResource,
   OpenApiOperations,
   OpenApiPaths,

@@ -37,6 +37,8 @@ export type RegistrationResult = Schemas['RegistrationResult'];
 export type MemberResource = Schemas['Member'];
 export type ClusterState = Schemas['ClusterState'];
 export type StatusResource = Schemas['Status'];
+export type LoginRequest = Schemas['Login'];
+export type LoginResult = Schemas['LoggedIn'];
 export type Problem = Schemas['Problem'];
 
 export const INSTANCE_STATUSES = ['starting', 'up', 'draining', 'down', 'maintenance'] as const;

@@ -13,6 +13,8 @@ export const CloseCode = {
   TOO_BIG: 1009,
   LATER: 1013,
   BAD_FRAME: 4400,
+  UNAUTHENTICATED: 4401,
+  FORBIDDEN: 4403,
   SILENT: 4408,
   LIMITS: 4429,
 } as const;
@@ -66,7 +68,9 @@ export type ClientFrame =
   | { readonly t: 'ack'; readonly id: string; readonly rev: number; readonly credit?: number }
   | { readonly t: 'ping'; readonly n: number }
   /** Asks for a `bm` as soon as everything up to now is delivered: of one subscription, or of all. */
-  | { readonly t: 'progress'; readonly id?: string };
+  | { readonly t: 'progress'; readonly id?: string }
+  /** The token that counts from now on; allowed before `hello`. */
+  | { readonly t: 'auth'; readonly token: string };
 
 export type KvItem = EntryResource;
 export type KvEvent =

@@ -15,6 +15,7 @@ const good = [
   { t: 'ack', id: 'a', rev: 12, credit: 100 },
   { t: 'ping', n: 0 },
   { t: 'progress' },
+  { t: 'auth', token: 'abc.7' },
 ] as const;
 
 test('every frame of the protocol parses to itself', () => {

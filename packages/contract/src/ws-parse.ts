@@ -22,6 +22,7 @@ type Fields = Readonly<Record<string, { readonly check: Check; readonly required
 const SUB_ID = /^[\x21-\x7e]{1,64}$/;
 const CURSOR = /^[A-Za-z0-9._-]{3,200}$/;
 const KEY_CHARS_MAX = 65_536;
+const TOKEN_CHARS_MAX = 8192;
 
 function test(expected: string, holds: (value: unknown) => boolean): Check {
   return (value, pointer) => {
@@ -139,6 +140,7 @@ const CLIENT_FRAMES: Readonly<Record<ClientFrame['t'], Check>> = {
   }),
   ping: object({ t: tag, n: required(whole(0, Number.MAX_SAFE_INTEGER)) }),
   progress: object({ t: tag, id: optional(subId) }),
+  auth: object({ t: tag, token: required(token(TOKEN_CHARS_MAX)) }),
 };
 
 /** A frame from a client, checked in every member; nothing unknown is let through. */

@@ -4,7 +4,7 @@ import type { AddressInfo } from 'node:net';
 import { getRequestListener } from '@hono/node-server';
 import { type Clock, Prng } from '@muster/base';
 import type { ServerFrame } from '@muster/contract';
-import type { WatchLimits } from '@muster/kv';
+import type { EtcdApi, WatchLimits } from '@muster/kv';
 import { WebSocket, WebSocketServer } from 'ws';
 import { RealClock } from '../../../test/support/real-clock.ts';
 import { type GatewayLimits, gatewayLimits } from '../src/limits.ts';
@@ -24,13 +24,15 @@ export type TestOptions = {
   readonly limits?: Partial<GatewayLimits>;
   readonly watchLimits?: Partial<WatchLimits>;
   readonly deps?: Partial<V1Deps>;
+  /** What stands between the gateway and the store. */
+  readonly wrap?: (api: StoreApi) => EtcdApi;
 };
 
 export function testV1(options: TestOptions = {}): TestV1 {
   const clock = options.clock ?? new RealClock();
   const api = new StoreApi(clock, options.watchLimits);
   const v1 = createV1({
-    api,
+    api: options.wrap?.(api) ?? api,
     clock,
     prng: new Prng('v1 test'),
     limits: gatewayLimits(options.limits),
@@ -109,8 +111,8 @@ export class Watcher {
   #changed = (): void => {};
   #over = false;
 
-  constructor(port: number) {
-    this.ws = new WebSocket(`ws://127.0.0.1:${port}/v1/watch`, 'watch.v1+json');
+  constructor(port: number, protocols: string[] = []) {
+    this.ws = new WebSocket(`ws://127.0.0.1:${port}/v1/watch`, ['watch.v1+json', ...protocols]);
     this.ws.on('message', (data) => {
       this.frames.push(JSON.parse(String(data)) as ServerFrame);
       this.#changed();
@@ -125,8 +127,8 @@ export class Watcher {
     this.ws.on('error', () => {});
   }
 
-  static async open(port: number): Promise<Watcher> {
-    const watcher = new Watcher(port);
+  static async open(port: number, protocols?: string[]): Promise<Watcher> {
+    const watcher = new Watcher(port, protocols);
     await new Promise((resolve) => watcher.ws.once('open', resolve));
     watcher.send({ t: 'hello', v: 1 });
     await watcher.next('welcome');

@@ -266,7 +266,7 @@ export class WatchSession implements StreamSession {
   /** For answers that no watch gives, the header comes from the member's status; requests wait meanwhile. */
   #withHeader(answer: (header: ResponseHeader) => void): void {
     this.#busy = true;
-    this.#api.status(this.#options).then(
+    this.#api.status({ ...this.#options, internal: true }).then(
       (status) => this.#answerWith(status.header, answer),
       (thrown) => {
         if (this.#closed) return;

@@ -91,7 +91,7 @@ export class ClusterWatch {
 
   async #read(): Promise<ClusterState> {
     const { api } = this.#context;
-    const call = this.#context.callOptions(undefined);
+    const call = this.#context.ownCall();
     // Not linearizable: members and their health are of interest above all when there is no quorum.
     const [status, list] = await Promise.all([
       api.status(call),

@@ -56,7 +56,7 @@ export class V1Context {
 
   /** The store's epoch, asked for when no answer has told it yet. */
   async epoch(): Promise<string> {
-    if (this.#epochText === '') this.epochOf((await this.api.status(this.callOptions(undefined))).header);
+    if (this.#epochText === '') this.epochOf((await this.api.status(this.ownCall())).header);
     return this.#epochText;
   }
 
@@ -91,9 +91,20 @@ export class V1Context {
     for (const release of this.#held) release();
   }
 
-  /** Call options of a request, from its `X-Timeout` in milliseconds. */
-  callOptions(timeoutMs: number | undefined): CallOptions {
-    return { timeoutMs: Math.min(timeoutMs ?? this.limits.deadlineMs, this.limits.deadlineMaxMs) };
+  /** Call options of a request, from its `X-Timeout` in milliseconds and its token. */
+  callOptions(timeoutMs: number | undefined, token?: string): CallOptions {
+    const bound = Math.min(timeoutMs ?? this.limits.deadlineMs, this.limits.deadlineMaxMs);
+    return { timeoutMs: bound, ...(token === undefined ? {} : { token }) };
+  }
+
+  /** A watch lasts: of its request's options only who asks is left. */
+  watchCall({ token }: CallOptions): CallOptions {
+    return token === undefined ? {} : { token };
+  }
+
+  /** Call options of what the gateway asks for itself. */
+  ownCall(): CallOptions {
+    return { ...this.callOptions(undefined), internal: true };
   }
 }
 

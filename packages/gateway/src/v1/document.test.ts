@@ -69,9 +69,10 @@ test('the frame schema and the parser take and refuse the same frames', () => {
   const sel = fc.record({ kv, service, cluster: fc.constantFrom({}, { x: 1 }) }, { requiredKeys: [] });
   const frame = fc.record(
     {
-      t: fc.constantFrom('hello', 'sub', 'unsub', 'ack', 'ping', 'progress', 'x'),
+      t: fc.constantFrom('hello', 'sub', 'unsub', 'ack', 'ping', 'progress', 'auth', 'x'),
       id,
       v: number,
+      token: fc.constantFrom('abc.1', '', 7),
       n: number,
       rev: number,
       credit: number,
@@ -105,6 +106,7 @@ const MEMBERS: Readonly<Record<string, readonly string[]>> = {
   ack: ['id', 'rev', 'credit'],
   ping: ['n'],
   progress: ['id'],
+  auth: ['token'],
   x: [],
 };
 

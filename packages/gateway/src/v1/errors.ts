@@ -39,6 +39,7 @@ export function problemResponse(
       'content-type': 'application/problem+json',
       'cache-control': 'no-store',
       ...(retry ? { 'retry-after': RETRY_AFTER_SECONDS } : {}),
+      ...(problem.status === 401 ? { 'www-authenticate': 'Bearer' } : {}),
       ...headers,
     },
   });

@@ -10,6 +10,7 @@ import { loadDocument, type OpenApiDocument } from './document.ts';
 import { requireQueryKey } from './keys.ts';
 import { Registry } from './registry.ts';
 import { V1Router } from './router.ts';
+import { login } from './routes/auth.ts';
 import { getStatus, listMembers } from './routes/cluster.ts';
 import { deleteKey, getKey, pathKey, putKey } from './routes/kv.ts';
 import { deleteKeys, listKeys } from './routes/kv-prefix.ts';
@@ -70,7 +71,8 @@ export function createV1(deps: V1Deps): V1 {
   addServices(router, context, new Registry(context));
   router
     .on('watch', (request) => watch.stream(request))
-    .on('listMembers', () => listMembers(cluster))
+    .on('listMembers', (request) => listMembers(context, cluster, request))
+    .on('login', (request) => login(context, request))
     .on('getStatus', (request) => getStatus(context, request))
     .on('getDocument', () => jsonText(document.json));
   router.closeWith('/v1');

@@ -1,7 +1,7 @@
 /** Conditional GET that may be held until its answer changes. */
 import { deferred, type Timer } from '@muster/base';
 import { KvError } from '@muster/contract';
-import type { ResponseHeader, WatchHandle } from '@muster/kv';
+import type { CallOptions, ResponseHeader, WatchHandle, WatchResponse } from '@muster/kv';
 import { revisionOf, type V1Context } from './context.ts';
 import { type Cursor, formatCursor, requireEpoch } from './cursors.ts';
 import { type EtagList, matchesNone } from './etags.ts';
@@ -24,6 +24,8 @@ type Conditional = {
   /** Hold until something changed after this cursor. */
   readonly since?: Cursor;
   readonly signal: () => AbortSignal | undefined;
+  /** With the caller's token. */
+  readonly call: CallOptions;
 };
 
 /** Answers, at once or when the selection has changed, or with 304 when it has not in time. */
@@ -52,7 +54,7 @@ async function holdFrom(
   const waitMs = Math.min(request.waitMs ?? 0, context.limits.longPollSeconds * 1000);
   // Held requests that began together must not all come back together.
   const deadline = context.clock.nowMs() + waitMs + context.prng.float() * (waitMs / 16);
-  const change = new NextChange(context, request.span, revision + 1, deadline, request.signal());
+  const change = new NextChange(context, request, revision + 1, deadline);
   try {
     let last = first;
     while ((await change.next()) === 'changed') {
@@ -91,22 +93,22 @@ class NextChange {
 
   constructor(
     context: V1Context,
-    span: KeySpan,
+    { span, call, signal }: Pick<Conditional, 'span' | 'call' | 'signal'>,
     from: number,
     deadlineMs: number,
-    signal: AbortSignal | undefined,
   ) {
     this.#context = context;
-    this.#signal = signal;
-    this.#handle = context.api.watch({ ...span, startRevision: from }, (response) => {
+    this.#signal = signal();
+    const take = (response: WatchResponse): boolean => {
       if (response.type === 'events') this.#note();
       if (response.type === 'canceled') this.#end(cancelReason(response.compactRevision, response.reason));
       // Full after the first: the rest of history need not be read for one bit.
       return response.type !== 'events';
-    });
+    };
+    this.#handle = context.api.watch({ ...span, startRevision: from }, take, context.watchCall(call));
     this.#timer = context.clock.schedule(deadlineMs - context.clock.nowMs(), () => this.#end('timeout'));
     this.#forget = context.onRelease(() => this.#end('timeout'));
-    signal?.addEventListener('abort', this.#onAbort);
+    this.#signal?.addEventListener('abort', this.#onAbort);
   }
 
   /** `changed` at least once after every change; `timeout` when the time is up or the client is gone. */

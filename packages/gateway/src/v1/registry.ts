@@ -67,7 +67,7 @@ export class Registry {
       throw conflict();
     } finally {
       // One of the caller's choice is the caller's to keep.
-      if (granted && granted !== used && wanted === undefined) await this.#revoke(granted.lease);
+      if (granted && granted !== used && wanted === undefined) await this.#revoke(granted.lease, call);
     }
   }
 
@@ -205,10 +205,12 @@ export class Registry {
     }
   }
 
-  async #revoke(lease: bigint): Promise<void> {
-    await this.#context.api.leaseRevoke({ id: lease }).catch((error: unknown) => {
-      this.#context.log.debug({ err: error, lease: idToHex(lease) }, 'unused lease not revoked');
-    });
+  async #revoke(lease: bigint, call: CallOptions): Promise<void> {
+    await this.#context.api
+      .leaseRevoke({ id: lease }, { ...call, internal: true })
+      .catch((error: unknown) => {
+        this.#context.log.debug({ err: error, lease: idToHex(lease) }, 'unused lease not revoked');
+      });
   }
 
   async #putIf(

@@ -4,6 +4,7 @@ import type { CallOptions } from '@muster/kv';
 import type { Context, Hono } from 'hono';
 import { readBody } from './body.ts';
 import type { V1Context } from './context.ts';
+import { bearerToken } from './credentials.ts';
 import type { OpenApiDocument } from './document.ts';
 import { problemResponse } from './errors.ts';
 import { percentDecode, splitUrl } from './query-string.ts';
@@ -39,7 +40,10 @@ export class V1Request<Op extends OperationId> {
     validator.headers((name) => hono.req.header(name));
     validator.path((name) => (name === 'key' ? undefined : hono.req.param(name)));
     const timeout = hono.req.header('x-timeout');
-    this.call = context.callOptions(timeout === undefined ? undefined : parseDurationMs(timeout));
+    this.call = context.callOptions(
+      timeout === undefined ? undefined : parseDurationMs(timeout),
+      bearerToken(hono.req.header('authorization')),
+    );
   }
 
   header(name: string): string | undefined {

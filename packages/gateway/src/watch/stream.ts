@@ -1,6 +1,7 @@
 /** One subscription as an HTTP response: Server-Sent Events or newline-delimited JSON. */
 import type { Timer } from '@muster/base';
 import type { GapReason, KvError, StreamFrame } from '@muster/contract';
+import type { CallOptions } from '@muster/kv';
 import type { ClusterWatch } from '../v1/cluster-state.ts';
 import type { V1Context } from '../v1/context.ts';
 import { type Cursor, formatCursor } from '../v1/cursors.ts';
@@ -18,6 +19,7 @@ type StreamRequest = {
   readonly from?: Cursor;
   readonly snapshot: boolean;
   readonly coalesce: boolean;
+  readonly call: CallOptions;
 };
 
 /** Milliseconds after which an EventSource reconnects. */
@@ -82,7 +84,7 @@ export class WatchStream implements Outlet {
     const { selection, from, snapshot, coalesce } = request;
     if (selection !== 'cluster') {
       const options = { ...(from ? { from } : {}), snapshot, coalesce };
-      this.#subscription = new Subscription(context, selection, this, options);
+      this.#subscription = new Subscription(context, selection, this, options, () => request.call);
     }
   }
 

@@ -38,6 +38,7 @@ export class Subscription {
   readonly #selection: Selection;
   readonly #outlet: Outlet;
   readonly #options: SubscriptionOptions;
+  readonly #call: () => CallOptions;
   readonly #abort = new AbortController();
   #epoch = '';
   #handle: WatchHandle | undefined;
@@ -53,7 +54,15 @@ export class Subscription {
   #closed = false;
   #wake = (): void => {};
 
-  constructor(context: V1Context, selection: Selection, outlet: Outlet, options: SubscriptionOptions) {
+  /** `call` is how its calls are made now: with which token. */
+  constructor(
+    context: V1Context,
+    selection: Selection,
+    outlet: Outlet,
+    options: SubscriptionOptions,
+    call: () => CallOptions,
+  ) {
+    this.#call = call;
     this.#context = context;
     this.#selection = selection;
     this.#outlet = outlet;
@@ -122,7 +131,11 @@ export class Subscription {
   #watch(startRevision: number): void {
     const { span, filters, prevKv } = this.#selection;
     const request = { ...span, startRevision, filters, prevKv };
-    this.#handle = this.#context.api.watch(request, (response) => this.#take(response, startRevision));
+    this.#handle = this.#context.api.watch(
+      request,
+      (response) => this.#take(response, startRevision),
+      this.#context.watchCall(this.#call()),
+    );
   }
 
   #take(response: WatchResponse, startRevision: number): boolean {
@@ -216,7 +229,7 @@ export class Subscription {
   async #sendSnapshot(replace: boolean, onSubscribed?: () => void): Promise<number> {
     const { api, limits } = this.#context;
     const { span, keysOnly } = this.#selection;
-    const call: CallOptions = { ...this.#context.callOptions(undefined), signal: this.#abort.signal };
+    const call: CallOptions = { ...this.#call(), signal: this.#abort.signal };
     let revision = 0;
     for await (const slice of scan(api, { span, keysOnly }, limits, call)) {
       if (this.#closed) return 0;

@@ -63,7 +63,9 @@ export class WatchGateway implements StreamOwner {
     const selection = streamSelection(request);
     const since = request.header('last-event-id') ?? query.since;
     const from = since === undefined ? undefined : parseCursor(since);
-    const epoch = await this.#context.epoch();
+    // Who may not ask is told so before a stream begins.
+    const { header } = await this.#context.api.status(request.call);
+    const epoch = this.#context.epochOf(header);
     // A stream begins when it is made, and nobody would ever read or cancel this one.
     if (request.hono.req.raw.method === 'HEAD')
       return new Response(null, { headers: streamHeaders(format, epoch) });
@@ -73,6 +75,7 @@ export class WatchGateway implements StreamOwner {
       ...(from ? { from } : {}),
       snapshot: query.snapshot === true,
       coalesce: query.coalesce === 'key',
+      call: request.call,
     });
     return stream.response();
   }

@@ -11,11 +11,13 @@ import {
   type ServerFrame,
   WATCH_VERSION,
 } from '@muster/contract';
+import type { CallOptions } from '@muster/kv';
 import type { RawData, WebSocket } from 'ws';
 import { textFrame } from '../outbox/framing.ts';
 import { Outbox, type Outboxes } from '../outbox/outbox.ts';
 import type { ClusterWatch } from '../v1/cluster-state.ts';
 import { revisionOf, type V1Context } from '../v1/context.ts';
+import { socketToken } from '../v1/credentials.ts';
 import { problemOf } from '../v1/errors.ts';
 import { makeSubscription, type SessionHooks, type SocketSubscription } from './ws-subscription.ts';
 
@@ -55,6 +57,7 @@ export class WsSession {
   /** Where the next round of refills begins. */
   #turn = 0;
   #closeTimer: Timer | undefined;
+  #token: string | undefined;
 
   constructor(deps: SessionDeps, ws: WebSocket, request: IncomingMessage) {
     this.#deps = deps;
@@ -66,10 +69,12 @@ export class WsSession {
       isOpen: () => ws.readyState === ws.OPEN,
     });
     this.#heardAtMs = this.#context.clock.nowMs();
+    this.#token = socketToken(request);
     this.#hooks = {
       context: this.#context,
       cluster: deps.cluster,
       outbox: this.#outbox,
+      call: () => this.#call(),
       onProgress: (id, rev) => this.#progressed(id, rev),
       onEnded: (id) => this.#subscriptions.delete(id),
     };
@@ -107,6 +112,10 @@ export class WsSession {
   }
 
   #handle(frame: ClientFrame): void {
+    if (frame.t === 'auth') {
+      this.#token = frame.token;
+      return;
+    }
     switch (this.#state) {
       case 'hello':
         if (frame.t === 'hello') void this.#welcome(frame.v);
@@ -133,14 +142,17 @@ export class WsSession {
     this.#state = 'welcoming';
     const context = this.#context;
     try {
-      const { header } = await context.api.status(context.callOptions(undefined));
+      const { header } = await context.api.status(this.#call());
       if (this.#ended()) return;
       this.#epoch = context.epochOf(header);
       this.#newest = revisionOf(header);
     } catch (error) {
       if (this.#ended()) return;
       this.#control({ t: 'err', problem: problemOf(error) });
-      this.#close(CloseCode.LATER, 'not ready');
+      const { http } = KvError.from(error).row;
+      if (http === 401) this.#close(CloseCode.UNAUTHENTICATED, 'not logged in');
+      else if (http === 403) this.#close(CloseCode.FORBIDDEN, 'not allowed');
+      else this.#close(CloseCode.LATER, 'not ready');
       return;
     }
     const { subscriptionsPerSocket: subs, frameBytes, credit, heartbeatMs } = context.limits;
@@ -159,11 +171,15 @@ export class WsSession {
     for (const frame of early) this.#handle(frame);
   }
 
+  #call(): CallOptions {
+    return this.#context.callOptions(undefined, this.#token);
+  }
+
   #ended(): boolean {
     return this.#state === 'closed';
   }
 
-  #handleOpen(frame: ClientFrame): void {
+  #handleOpen(frame: Exclude<ClientFrame, { t: 'auth' }>): void {
     switch (frame.t) {
       case 'hello':
         this.#refuse('/t', 'hello once');

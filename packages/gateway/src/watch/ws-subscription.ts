@@ -1,6 +1,7 @@
 /** A subscription of a WebSocket: its credit, and its frames. */
 import type { ClusterState, GapReason, KvError, ServerFrame, SubFrame } from '@muster/contract';
 import { encodeFrame } from '@muster/contract';
+import type { CallOptions } from '@muster/kv';
 import { textFrame } from '../outbox/framing.ts';
 import type { Outbox } from '../outbox/outbox.ts';
 import type { ClusterWatch } from '../v1/cluster-state.ts';
@@ -30,6 +31,8 @@ export type SessionHooks = {
   readonly context: V1Context;
   readonly cluster: ClusterWatch;
   readonly outbox: Outbox;
+  /** With the token that the client has shown last. */
+  call(): CallOptions;
   onProgress(id: string, rev: number): void;
   onEnded(id: string): void;
 };
@@ -57,11 +60,13 @@ class KeySubscription implements SocketSubscription, Outlet {
     this.#window = Math.min(frame.credit ?? creditDefault, credit);
     this.#prefix = `{"t":"ev","id":${JSON.stringify(frame.id)},"rev":`;
     const from = frame.from === undefined ? undefined : parseCursor(frame.from);
-    this.#subscription = new Subscription(hooks.context, selection, this, {
+    const options = {
       ...(from ? { from } : {}),
       snapshot: frame.snapshot === true,
       coalesce: frame.coalesce === 'key',
-    });
+    };
+    const call = hooks.call();
+    this.#subscription = new Subscription(hooks.context, selection, this, options, () => call);
   }
 
   get delivered(): number | undefined {

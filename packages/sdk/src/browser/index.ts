@@ -32,6 +32,7 @@ export type {
 } from '../core/kv.ts';
 export type { LossReason } from '../core/lease-session.ts';
 export type { Lease, Leases } from '../core/leases.ts';
+export type { Auth } from '../core/login.ts';
 export type { Health, RegistrationEvent, RegistrationState } from '../core/registration.ts';
 export type {
   Diff,

@@ -3,6 +3,7 @@ import { type Duration, durationMs } from './duration.ts';
 import type { Endpoints } from './endpoints.ts';
 import { abortedError, closedError, MusterError, type ProblemLike } from './errors.ts';
 import { ATTEMPT_TIMEOUT_MS, CALL_BACKOFF, CALL_TIMEOUT_MS, SERVER_TIMEOUT_MAX_MS } from './limits.ts';
+import type { Login } from './login.ts';
 import { afterFailure, mayHaveActed, type Repeat, retryAfterMs } from './retry.ts';
 import { type HttpRequest, type HttpResponse, type Transport, TransportError } from './transport.ts';
 
@@ -41,6 +42,8 @@ type CallerOptions = {
   readonly clock: Clock;
   readonly prng: Prng;
   readonly headers: Readonly<Record<string, string>>;
+  /** Absent: calls carry no token. */
+  readonly login?: Login | undefined;
 };
 
 type Attempt =
@@ -71,13 +74,22 @@ export class Caller {
     const repeat = spec.repeat === 'once' && options.idempotent === true ? 'safe' : spec.repeat;
     const tried = new Set<string>();
     let ambiguous = false;
+    let renewed = false;
     for (let attempt = 0; ; attempt++) {
       this.#throwIfEnded(options.signal);
       const endpoint = endpoints.pick(tried);
       tried.add(endpoint);
-      const outcome = await this.#attempt(spec, endpoint, repeat, deadline, options.signal);
+      const token = this.#options.login && (await this.#token(this.#options.login, options.signal));
+      const attempted = withToken(spec, token);
+      const outcome = await this.#attempt(attempted, endpoint, repeat, deadline, options.signal);
       if (outcome.ok) return answer(outcome.response, endpoint, ambiguous);
       const { error } = outcome;
+      // A refused token means that nothing was done: once more with another one.
+      if (error.status === 401 && !renewed && this.#options.login?.refused(token)) {
+        renewed = true;
+        tried.delete(endpoint);
+        continue;
+      }
       const failure = { maybeSent: outcome.maybeSent, retryable: error.retryable, code: error.code };
       const verdict = afterFailure(repeat, failure, ambiguous);
       ambiguous ||= mayHaveActed(failure);
@@ -167,6 +179,13 @@ export class Caller {
     };
   }
 
+  /** The login goes on for others when this call is given up. */
+  async #token(login: Login, signal: AbortSignal | undefined): Promise<string | undefined> {
+    const token = await login.token();
+    this.#throwIfEnded(signal);
+    return token;
+  }
+
   #throwIfEnded(signal: AbortSignal | undefined): void {
     if (signal?.aborted) throw abortedError(signal);
     if (this.#closed) throw closedError('the client');
@@ -188,6 +207,11 @@ export class Caller {
       signal?.addEventListener('abort', done, { once: true });
     });
   }
+}
+
+function withToken(spec: CallSpec, token: string | undefined): CallSpec {
+  if (token === undefined) return spec;
+  return { ...spec, headers: { ...spec.headers, authorization: `Bearer ${token}` } };
 }
 
 /** The body as JSON of the promised shape. The contract's tests check the shape, not every answer anew. */

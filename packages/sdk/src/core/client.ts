@@ -7,6 +7,7 @@ import { closedError } from './errors.ts';
 import { createKv, type Kv } from './kv.ts';
 import { LeaseKeeper } from './lease-keeper.ts';
 import { createLeases, type Leases } from './leases.ts';
+import { type Auth, Login } from './login.ts';
 import { createServices, type Services, type ShutdownHook } from './services.ts';
 import { type ConnectionStatus, type Logger, type Off, SILENT_LOGGER } from './status.ts';
 import type { Transport } from './transport.ts';
@@ -17,6 +18,8 @@ export type ConnectOptions = {
   readonly endpoints: readonly string[];
   /** Of services. Default `default`. */
   readonly namespace?: string;
+  /** Needed where the server has authentication on. Default: nobody. */
+  readonly auth?: Auth;
   readonly logger?: Logger;
   /** Shown by the server next to this client's socket. */
   readonly clientName?: string;
@@ -57,9 +60,12 @@ export function createClient(options: ConnectOptions, platform: Platform): Clien
   const { namespace } = options;
   const headers: Record<string, string> = namespace === undefined ? {} : { 'x-namespace': namespace };
   const endpoints = new Endpoints(options.endpoints, clock, prng, platform.endpointsInOrder);
-  const caller = new Caller({ endpoints, transport, clock, prng, headers });
+  const callerOptions = { endpoints, transport, clock, prng, headers };
+  const loginCaller = new Caller(callerOptions);
+  const login = options.auth && new Login(options.auth, loginCaller);
+  const caller = new Caller({ ...callerOptions, login });
   const clientName = options.clientName ?? 'muster-sdk';
-  const connection = new Connection({ endpoints, transport, clock, prng, logger, headers, clientName });
+  const connection = new Connection({ ...callerOptions, logger, clientName, login });
   const keeper = new LeaseKeeper({ caller, clock, prng, logger });
   const closers = new Set<() => Promise<void>>();
   const unsupervise = platform.supervise?.(connection);
@@ -83,6 +89,7 @@ export function createClient(options: ConnectOptions, platform: Platform): Clien
     keeper.close();
     connection.close();
     caller.close();
+    loginCaller.close();
     await transport.close();
   };
   const open = () => {

@@ -3,6 +3,7 @@ import type { ClientFrame, ServerFrame, SubFrame } from '@muster/contract';
 import type { Endpoints } from './endpoints.ts';
 import { closedError } from './errors.ts';
 import { SOCKET_BACKOFF, SOCKET_SOUND_MS, SUBSCRIBE_BACKOFF } from './limits.ts';
+import type { Login } from './login.ts';
 import { type LinkHandlers, SocketLink } from './socket-link.ts';
 import { type ConnectionStatus, Listeners, type Logger, type Off } from './status.ts';
 import type { Transport } from './transport.ts';
@@ -41,6 +42,7 @@ type ConnectionOptions = {
   readonly logger: Logger;
   readonly headers: Readonly<Record<string, string>>;
   readonly clientName: string;
+  readonly login?: Login | undefined;
 };
 
 type State =
@@ -177,14 +179,17 @@ export class Connection {
   }
 
   #open(avoid: ReadonlySet<string>): SocketLink {
-    const { endpoints, transport, clock, headers, clientName } = this.#options;
+    const { endpoints, transport, clock, headers, clientName, login } = this.#options;
     const endpoint = endpoints.pick(avoid);
     const handlers: LinkHandlers = {
       onWelcome: () => this.#adopt(link),
       onFrame: (frame) => this.#onFrame(link, frame),
       onGone: (cause) => this.#onGone(link, cause),
     };
-    const link: SocketLink = new SocketLink({ endpoint, transport, clock, headers, clientName }, handlers);
+    const link: SocketLink = new SocketLink(
+      { endpoint, transport, clock, headers, clientName, login },
+      handlers,
+    );
     return link;
   }
 
@@ -237,6 +242,31 @@ export class Connection {
     const slot = subscriber && this.#slots.get(subscriber);
     if (!slot) return;
     if (frame.t === 'ev' || frame.t === 'snap') this.#revision = Math.max(this.#revision, frame.rev);
+    if (frame.t === 'end' && frame.problem?.status === 401 && link.tokenRefused()) {
+      this.#loginAgain(link, frame);
+      return;
+    }
+    this.#hear(link, frame);
+  }
+
+  /** The token ran out while the socket lived: another one, then the subscription anew. */
+  #loginAgain(link: SocketLink, frame: NamedFrame): void {
+    link.authorize().then(
+      () => {
+        const subscriber = this.#byId.get(frame.id);
+        const slot = subscriber && this.#slots.get(subscriber);
+        if (slot && link === this.#liveLink()) this.#again(subscriber, slot, frame.id);
+      },
+      () => {
+        if (link === this.#liveLink()) this.#hear(link, frame);
+      },
+    );
+  }
+
+  #hear(link: SocketLink, frame: NamedFrame): void {
+    const subscriber = this.#byId.get(frame.id);
+    const slot = subscriber && this.#slots.get(subscriber);
+    if (!slot) return;
     const verdict = subscriber.receive(frame);
     if (verdict === 'ok') {
       if (frame.t === 'ev' || frame.t === 'snap') {

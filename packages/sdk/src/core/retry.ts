@@ -21,6 +21,7 @@ const REFUSED_UNTOUCHED: ReadonlySet<string> = new Set([
   'RATE_LIMITED',
   'LEARNER_UNSUPPORTED',
   'DISK_FULL',
+  'AUTH_OLD_REVISION',
 ]);
 
 type AttemptFailure = {

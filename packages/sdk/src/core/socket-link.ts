@@ -9,6 +9,7 @@ import {
   WATCH_VERSION,
 } from '@muster/contract';
 import { SILENCE_HEARTBEATS, SOCKET_OPEN_TIMEOUT_MS } from './limits.ts';
+import type { Login } from './login.ts';
 import type { Socket, Transport } from './transport.ts';
 
 export type Welcome = Extract<ServerFrame, { readonly t: 'welcome' }>;
@@ -27,6 +28,7 @@ type LinkOptions = {
   readonly clock: Clock;
   readonly headers: Readonly<Record<string, string>>;
   readonly clientName: string;
+  readonly login?: Login | undefined;
 };
 
 /** One socket from dialling to its end: opening deadline, `hello` and `welcome`, pings, and the watchdog for silence. */
@@ -42,17 +44,21 @@ export class SocketLink {
   #lastHeardMs: number;
   #lastSentMs: number;
   #pings = 0;
+  readonly #login: Login | undefined;
+  /** What the server was shown last. */
+  #token: string | undefined;
 
   constructor(options: LinkOptions, handlers: LinkHandlers) {
     this.endpoint = options.endpoint;
     this.#clock = options.clock;
     this.#handlers = handlers;
     this.#clientName = options.clientName;
+    this.#login = options.login;
     this.#lastHeardMs = this.#clock.nowMs();
     this.#lastSentMs = this.#lastHeardMs;
     const url = `${options.endpoint.replace(/^http/, 'ws')}/v1/watch`;
     this.#socket = options.transport.openSocket(url, [WATCH_PROTOCOL], options.headers, {
-      onOpen: () => this.send({ t: 'hello', v: WATCH_VERSION, client: this.#clientName }),
+      onOpen: () => this.#hello(),
       onMessage: (text) => this.#onMessage(text),
       onClose: (code, reason) => this.#end(`closed with ${code}${reason ? ` (${reason})` : ''}`),
     });
@@ -67,6 +73,26 @@ export class SocketLink {
     if (this.#gone) return;
     this.#lastSentMs = this.#clock.nowMs();
     this.#socket.send(encodeFrame(frame));
+  }
+
+  /** Shows the server the client's token. Rejects when there is none to be had. */
+  async authorize(): Promise<void> {
+    const token = await this.#login?.token();
+    if (token === undefined) return;
+    this.#token = token;
+    this.send({ t: 'auth', token });
+  }
+
+  /** The server did not take the token. False when there will not be another one. */
+  tokenRefused(): boolean {
+    return this.#login?.refused(this.#token) ?? false;
+  }
+
+  #hello(): void {
+    const hello = (): void => this.send({ t: 'hello', v: WATCH_VERSION, client: this.#clientName });
+    // Without a login there is nothing to wait for.
+    if (this.#login === undefined) hello();
+    else this.authorize().then(hello, (error) => this.#fail(`no login: ${String(error)}`));
   }
 
   /** Ends it without `onGone`. Idempotent. */
@@ -94,7 +120,10 @@ export class SocketLink {
     if (!frame || frame.t === 'pong') return;
     if (frame.t === 'welcome') this.#onWelcome(frame);
     else if (!this.#welcome && frame.t !== 'err') this.#fail(`sent ${frame.t} before welcome`);
-    else this.#handlers.onFrame(frame);
+    else {
+      if (frame.t === 'err' && frame.problem.status === 401) this.tokenRefused();
+      this.#handlers.onFrame(frame);
+    }
     if (frame.t === 'bm') this.#maybePing();
   }
 

@@ -5,7 +5,13 @@ import { revisionOf, type V1Context } from '../context.ts';
 import type { V1Request } from '../router.ts';
 import { json, storeHeaders } from './kv.ts';
 
-export async function listMembers(cluster: ClusterWatch): Promise<Response> {
+export async function listMembers(
+  context: V1Context,
+  cluster: ClusterWatch,
+  request: V1Request<'listMembers'>,
+): Promise<Response> {
+  // The state is looked at once for everybody; whether this caller may see it is asked here.
+  await context.api.memberList({ linearizable: false }, request.call);
   return json(await cluster.state(), 200, new Headers({ 'cache-control': 'no-store' }));
 }
 

@@ -30,6 +30,7 @@ export async function listKeys(context: V1Context, request: ListRequest): Promis
     ...waitOf(request),
     ...(query.since === undefined ? {} : { since: parseCursor(query.since) }),
     signal: () => request.signal(),
+    call: request.call,
   });
 }
 

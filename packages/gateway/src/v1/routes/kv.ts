@@ -49,6 +49,7 @@ export async function getKey(context: V1Context, request: KeyRequest, key: Uint8
     ...waitOf(request),
     ...(query.since === undefined ? {} : { since: parseCursor(query.since) }),
     signal: () => request.signal(),
+    call: request.call,
   });
 }
 
@@ -65,7 +66,8 @@ export async function putKey(context: V1Context, request: PutKeyRequest, key: Ui
     const result = written.response.type === 'put' ? written.response.put : undefined;
     return putResponse(context, request, key, written.header, lease.id, result?.prevKv);
   } catch (error) {
-    if (lease.granted) await context.api.leaseRevoke({ id: lease.id }).catch(() => {});
+    if (lease.granted)
+      await context.api.leaseRevoke({ id: lease.id }, { ...request.call, internal: true }).catch(() => {});
     throw error;
   }
 }

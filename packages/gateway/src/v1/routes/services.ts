@@ -104,6 +104,7 @@ function conditionsOf(request: V1Request<'listServices'> | V1Request<'listInstan
     ...waitOf(request),
     ...(since === undefined ? {} : { since: parseCursor(since) }),
     signal: () => request.signal(),
+    call: request.call,
   };
 }
 
