@@ -19,7 +19,8 @@ type OpsDeps = {
 
 /** Milliseconds a health check may take. */
 const HEALTH_TIMEOUT_MS = 5000;
-const OPTIONS = { timeoutMs: HEALTH_TIMEOUT_MS };
+/** The checks are the server's own: they say how it is to callers without credentials too. */
+const OPTIONS = { timeoutMs: HEALTH_TIMEOUT_MS, internal: true };
 
 const TEXT = { 'Content-Type': 'text/plain; charset=utf-8' };
 
