@@ -1,8 +1,10 @@
 import assert from 'node:assert/strict';
 import { describe, it } from 'node:test';
-import { foundedCluster, identify } from './bootstrap.ts';
+import type { MemberInfo } from '@muster/kv';
+import { foundedCluster, identify, join } from './bootstrap.ts';
 import { readCommandLine, StartRefused } from './command-line.ts';
 import { type Config, configOf } from './config.ts';
+import type { AskMember } from './join.ts';
 
 const P = 'http://127.0.0.1:';
 
@@ -84,26 +86,102 @@ describe('bootstrap', () => {
   });
 
   it('founds a cluster where there is no data', async () => {
-    const { identity, founding } = await identify(three('n1', 21421), undefined);
+    const { identity, founding } = await identify(three('n1', 21421), undefined, nobody);
     assert.equal(founding.length, 3);
     assert.equal(identity.memberId, founding.find((member) => member.name === 'n1')?.id);
   });
 
   it('keeps the identity that the data directory says', async () => {
-    const { identity } = await identify(three('n1', 21421), undefined);
-    assert.deepEqual((await identify(three('n1', 21421), identity)).identity.memberId, identity.memberId);
+    const { identity } = await identify(three('n1', 21421), undefined, nobody);
+    const again = await identify(three('n1', 21421), identity, nobody);
+    assert.deepEqual(again.identity.memberId, identity.memberId);
     const other = three('n1', 21421, '--initial-cluster-state=existing', '--initial-cluster-token=other');
-    assert.deepEqual((await identify(other, identity)).identity.memberId, identity.memberId);
+    assert.deepEqual((await identify(other, identity, nobody)).identity.memberId, identity.memberId);
   });
 
-  it('refuses a data directory of another member, and joining without one', async () => {
-    const { identity } = await identify(three('n1', 21421), undefined);
-    const message = await refused(identify(three('n2', 21422), identity));
+  it('refuses a data directory of another member', async () => {
+    const { identity } = await identify(three('n1', 21421), undefined, nobody);
+    const message = await refused(identify(three('n2', 21422), identity, nobody));
     assert.match(
       message,
       /belongs to member \w+ of cluster \w+, but the flags describe member \w+ of cluster/,
     );
-    const joining = three('n1', 21421, '--initial-cluster-state=existing');
-    assert.match(await refused(identify(joining, undefined)), /joining a running cluster is not supported/);
+  });
+});
+
+const nobody: AskMember = async (url) => {
+  throw new Error(`${url} refuses connections`);
+};
+
+describe('joining', () => {
+  const joiner = three('n3', 21423, '--initial-cluster-state=existing');
+  const member = (id: bigint, port: number, name: string): MemberInfo => ({
+    id,
+    name,
+    peerUrls: [`${P}${port}`],
+    clientUrls: name === '' ? [] : [`${P}1`],
+    isLearner: false,
+  });
+  const cluster = {
+    clusterId: 0x3889a8b35f4d15bcn,
+    versionMin: 1,
+    versionMax: 1,
+    serverVersion: '0.1.0',
+    members: [member(0x1an, 21421, 'n1'), member(0x2bn, 21422, 'n2'), member(0x3cn, 21423, '')],
+    removed: [],
+  };
+
+  it('takes its id from the cluster, and asks one member after the other', async () => {
+    const asked: string[] = [];
+    const start = await identify(joiner, undefined, async (url) => {
+      asked.push(url);
+      if (url === `${P}21421`) throw new Error('down');
+      return cluster;
+    });
+    assert.deepEqual(asked, [`${P}21421`, `${P}21422`]);
+    assert.deepEqual(start.identity, { memberId: 0x3cn, clusterId: cluster.clusterId });
+    assert.deepEqual([start.founding, start.joining], [[], cluster.members]);
+  });
+
+  it('refuses in the words of etcd when nobody answers or the members are others', async () => {
+    assert.equal(
+      await refused(identify(joiner, undefined, nobody)),
+      'cannot fetch cluster info from peer urls: could not retrieve cluster information from the given URLs',
+    );
+    const two = { ...cluster, members: cluster.members.slice(1), removed: [0x1an] };
+    assert.equal(
+      await refused(identify(joiner, undefined, async () => two)),
+      'error validating peerURLs {ClusterID:3889a8b35f4d15bc Members:[&{ID:2b RaftAttributes:{PeerURLs:' +
+        `[${P}21422] IsLearner:false} Attributes:{Name:n2 ClientURLs:[${P}1]}} &{ID:3c RaftAttributes:{PeerURLs:` +
+        `[${P}21423] IsLearner:false} Attributes:{Name: ClientURLs:[]}}] RemovedMemberIDs:[1a]}: member count is unequal`,
+    );
+    const elsewhere = { ...cluster, members: [...cluster.members.slice(0, 2), member(0x4dn, 9, '')] };
+    assert.match(
+      await refused(identify(joiner, undefined, async () => elsewhere)),
+      /PeerURLs: no match found for existing member \(4d, \[http:\/\/127.0.0.1:9\]\)$/,
+    );
+    const newer = { ...cluster, versionMin: 7, versionMax: 9 };
+    assert.match(
+      await refused(identify(joiner, undefined, async () => newer)),
+      /^incompatible with current running cluster/,
+    );
+  });
+
+  it('refuses one that took part before and comes without its data', async () => {
+    const started = { ...cluster, members: [...cluster.members.slice(0, 2), member(0x3cn, 21423, 'n3')] };
+    assert.match(
+      await refused(identify(joiner, undefined, async () => started)),
+      /^member 3c has already been bootstrapped/,
+    );
+  });
+
+  it('repeats what was cut short only as the same member of the same cluster', async () => {
+    const ask: AskMember = async () => cluster;
+    const stored = { memberId: 0x3cn, clusterId: cluster.clusterId };
+    assert.deepEqual((await join(joiner, ask, stored)).identity, stored);
+    assert.match(
+      await refused(join(joiner, ask, { ...stored, memberId: 9n })),
+      /belongs to member 9 of cluster/,
+    );
   });
 });

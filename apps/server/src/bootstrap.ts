@@ -1,10 +1,11 @@
 /** Who this member is: computed from the flags at the first start as etcd does, read from the data directory later. */
-import { lookup } from 'node:dns/promises';
 import { clusterIdOf, memberIdOf } from '@muster/disk';
 import type { MemberInfo } from '@muster/kv';
 import { idText, peerAddressOf } from '@muster/wire';
 import { StartRefused } from './command-line.ts';
 import type { Config } from './config.ts';
+import { type AskMember, joinedCluster } from './join.ts';
+import { resolved, sameTexts } from './peer-urls.ts';
 
 /** What a data directory says of its member. */
 export type Identity = { readonly memberId: bigint; readonly clusterId: bigint };
@@ -14,16 +15,7 @@ type FoundedCluster = Identity & { readonly members: readonly MemberInfo[] };
 
 /** The cluster that the flags describe. Throws `StartRefused` when they contradict each other. */
 export async function foundedCluster(config: Config): Promise<FoundedCluster> {
-  const own = config.initialCluster.get(config.name);
-  if (own === undefined) {
-    throw new StartRefused(`couldn't find local name "${config.name}" in the initial cluster configuration`);
-  }
-  await checkAdvertised(config, own);
-  checkDuplicates(config.initialCluster);
-  for (const url of [...config.initialCluster.values()].flat()) {
-    const address = peerAddressOf(url);
-    if (typeof address === 'string') throw new StartRefused(`error setting up initial cluster: ${address}`);
-  }
+  const own = await checkedCluster(config);
   const members = [...config.initialCluster].map(([name, peerUrls]) => ({
     id: memberIdOf(peerUrls, config.initialClusterToken),
     name,
@@ -37,21 +29,35 @@ export async function foundedCluster(config: Config): Promise<FoundedCluster> {
   return { memberId, clusterId, members };
 }
 
+/** The own peer URLs out of `--initial-cluster`, once the flags agree with one another. Throws `StartRefused`. */
+async function checkedCluster(config: Config): Promise<readonly string[]> {
+  const own = config.initialCluster.get(config.name);
+  if (own === undefined) {
+    throw new StartRefused(`couldn't find local name "${config.name}" in the initial cluster configuration`);
+  }
+  await checkAdvertised(config, own);
+  checkDuplicates(config.initialCluster);
+  for (const url of [...config.initialCluster.values()].flat()) {
+    const address = peerAddressOf(url);
+    if (typeof address === 'string') throw new StartRefused(`error setting up initial cluster: ${address}`);
+  }
+  return own;
+}
+
+/** What to start as. One that joins has neither data nor founders, and knows the members by what they said. */
+type Start = {
+  readonly identity: Identity;
+  readonly founding: readonly MemberInfo[];
+  readonly joining?: readonly MemberInfo[];
+};
+
 /**
- * What to start as. `stored` is what the data directory says, if it has been used before: then it counts, and the
- * flags of the bootstrap are only checked against it.
+ * `stored` is what the data directory says, if it has been used before: then it counts, and the flags of the bootstrap
+ * are only checked against it.
  */
-export async function identify(
-  config: Config,
-  stored: Identity | undefined,
-): Promise<{ readonly identity: Identity; readonly founding: readonly MemberInfo[] }> {
-  if (stored !== undefined && config.initialClusterState === 'existing')
-    return { identity: stored, founding: [] };
-  if (stored === undefined && config.initialClusterState === 'existing') {
-    throw new StartRefused(
-      `data directory ${config.dataDir} is empty and --initial-cluster-state is existing: joining a running ` +
-        'cluster is not supported by this version of Muster; expected a data directory, or the state "new"',
-    );
+export async function identify(config: Config, stored: Identity | undefined, ask: AskMember): Promise<Start> {
+  if (config.initialClusterState === 'existing') {
+    return stored === undefined ? join(config, ask) : { identity: stored, founding: [] };
   }
   const founded = await foundedCluster(config);
   if (stored === undefined) return { identity: founded, founding: founded.members };
@@ -64,6 +70,23 @@ export async function identify(
     );
   }
   return { identity: stored, founding: founded.members };
+}
+
+/**
+ * A member that was added before, with nothing in its data directory yet. `stored` is set when an earlier attempt came as
+ * far as writing down who it is.
+ */
+export async function join(config: Config, ask: AskMember, stored?: Identity): Promise<Start> {
+  await checkedCluster(config);
+  const { memberId, clusterId, members } = await joinedCluster(config, ask);
+  if (stored !== undefined && (stored.memberId !== memberId || stored.clusterId !== clusterId)) {
+    throw new StartRefused(
+      `data directory ${config.dataDir} belongs to member ${idText(stored.memberId)} of cluster ` +
+        `${idText(stored.clusterId)}, which never got any data, but the flags describe member ${idText(memberId)} of ` +
+        `cluster ${idText(clusterId)}; expected an empty --data-dir`,
+    );
+  }
+  return { identity: { memberId, clusterId }, founding: [], joining: members };
 }
 
 /** URLs may be written with host names on one side and addresses on the other. */
@@ -84,25 +107,6 @@ async function checkAdvertised(config: Config, own: readonly string[]): Promise<
   throw new StartRefused(
     `--initial-advertise-peer-urls has ${extra.join(',')} but missing from --initial-cluster=${pairs} ${urls}`,
   );
-}
-
-function sameTexts(a: readonly string[], b: readonly string[]): boolean {
-  return a.length === b.length && a.every((text, i) => text === b[i]);
-}
-
-/** Addresses in place of host names; what cannot be resolved stays as it is, and so does localhost. */
-async function resolved(urls: readonly string[]): Promise<string[]> {
-  const one = async (url: string): Promise<string> => {
-    const { hostname, port, protocol } = new URL(url);
-    if (hostname === 'localhost' || /^[\d.]+$|^\[/.test(hostname)) return url;
-    try {
-      const { address, family } = await lookup(hostname);
-      return `${protocol}//${family === 6 ? `[${address}]` : address}:${port === '' ? '80' : port}`;
-    } catch {
-      return url;
-    }
-  };
-  return (await Promise.all(urls.map(one))).sort();
 }
 
 function checkDuplicates(cluster: ReadonlyMap<string, readonly string[]>): void {

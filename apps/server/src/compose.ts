@@ -13,7 +13,7 @@ import {
   gatewayLimits,
 } from '@muster/gateway';
 import { createConcurrency } from '@muster/kv';
-import { isUnfilled, LocalApi, Member } from '@muster/member';
+import { CorruptionMonitor, isUnfilled, LocalApi, Member } from '@muster/member';
 import { ENVELOPE_BYTES, fetchClusterInfo, GrpcServer, idText, TcpPeerTransport } from '@muster/wire';
 import { openAuthPorts } from './auth/auth-ports.ts';
 import { AutoCompactor } from './auto-compactor.ts';
@@ -297,6 +297,7 @@ async function openGateway(
   });
   return createGateway({
     api,
+    authEnabled: () => api.authEnabled,
     concurrency: createConcurrency(api),
     clock,
     prng,

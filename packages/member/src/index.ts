@@ -18,3 +18,4 @@ export {
   WalError,
 } from './ports.ts';
 export { decodeRaftMeta, encodeRaftMeta, RAFT_META_KEY } from './raft-meta.ts';
+export { isUnfilled } from './raft-state.ts';

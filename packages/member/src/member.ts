@@ -43,7 +43,7 @@ import { peerEvents } from './peer-events.ts';
 import { Persister } from './persister.ts';
 import { Proposer, type WriteDone } from './proposer.ts';
 import { Publisher } from './publisher.ts';
-import { openRaft, openRaftState, type RaftStart } from './raft-state.ts';
+import { isUnfilled, openRaft, openRaftState, type RaftStart, startAlone } from './raft-state.ts';
 import { ReadBarrier } from './read-barrier.ts';
 import { followTokens, SimpleTokens, TOKEN_TTL_SECONDS } from './simple-tokens.ts';
 import { Snapshotter } from './snapshotter.ts';
@@ -113,7 +113,9 @@ export class Member {
     this.clock = options.clock;
     this.prng = options.prng;
     this.#machine = openMachine(this.#options);
-    const start = openRaftState(options, this.#machine);
+    const found = openRaftState(options, this.#machine);
+    const alone = options.forceNewCluster && !isUnfilled(options.engine);
+    const start = alone ? startAlone(found, options.id, options.engine, this.#machine) : found;
     this.#memoryLog = start.log;
     this.#startOver = start.resetLog ? start : undefined;
     this.#raft = openRaft(options, start, () => this.#applyLoop.meta);
@@ -272,9 +274,14 @@ export class Member {
     assert(this.#state === 'new', 'a member starts once');
     if (!this.#startOver) return this.#run();
     const { meta, hardState } = this.#startOver;
-    this.#options.wal.reset(meta.index, meta.term, hardState, (error) => {
-      if (error) this.#options.onFatal(error);
-      else this.#run();
+    const failed = (error: Error) => this.#options.onFatal(error);
+    // What the log held must be in the engine for good before the log lets go of it.
+    this.engine.flush((error) => {
+      if (error) return failed(error);
+      this.#options.wal.reset(meta.index, meta.term, hardState, (problem) => {
+        if (problem) failed(problem);
+        else this.#run();
+      });
     });
   }
 

@@ -1,5 +1,15 @@
-import type { Engine, MemberInfo, StateMachine } from '@muster/kv';
-import { type HardState, MemoryLog, NONE, RaftNode, type SnapshotMeta } from '@muster/raft';
+import { assert } from '@muster/base';
+import type { Engine, EngineReader, MemberInfo, StateMachine } from '@muster/kv';
+import {
+  EMPTY_CONF_STATE,
+  type HardState,
+  MemoryLog,
+  NONE,
+  nextConfState,
+  RaftNode,
+  type SnapshotMeta,
+} from '@muster/raft';
+import { ApplyLoop } from './apply-loop.ts';
 import type { MemberOptions } from './member-options.ts';
 import type { WalContents } from './ports.ts';
 import { decodeRaftMeta, encodeRaftMeta, RAFT_META_KEY } from './raft-meta.ts';
@@ -48,6 +58,62 @@ export function openRaftState(
     commit: Math.max(Math.min(hard.commit, log.lastIndex), meta.index),
   };
   return { log, hardState, meta, resetLog };
+}
+
+/** True of the state of one that joins and has not been sent anything yet: it has to ask the others again. */
+export function isUnfilled(engine: EngineReader): boolean {
+  const stored = engine.get('meta', RAFT_META_KEY);
+  if (stored === undefined) return true;
+  const { index, confState } = decodeRaftMeta(stored);
+  return index === 0 && confState.voters.length === 0;
+}
+
+/**
+ * Makes `self` the only member, with all that is in its log (etcd's `force-new-cluster`, which drops what it does not
+ * know to be committed: here that is kept, for some of it may have been acknowledged).
+ */
+export function startAlone(start: RaftStart, self: bigint, engine: Engine, machine: StateMachine): RaftStart {
+  const { log } = start;
+  const meta = start.resetLog ? start.meta : appliedWhole(start, engine, machine);
+  const member = machine.members().find(({ id }) => id === self);
+  assert(member !== undefined, () => `member ${self.toString(16)} is none of its cluster's`);
+  for (const { id } of machine.members()) if (id !== self) machine.removeMember(id);
+  machine.setMember({ ...member, isLearner: false });
+  const alone: SnapshotMeta = { ...meta, confState: { ...EMPTY_CONF_STATE, voters: [self] } };
+  engine.put('meta', RAFT_META_KEY, encodeRaftMeta(alone));
+  machine.flushMeta();
+  engine.commit(alone.index);
+  log.reset(alone.index, alone.term);
+  const term = Math.max(start.hardState.term, alone.term);
+  return { log, hardState: { ...start.hardState, term, commit: alone.index }, meta: alone, resetLog: true };
+}
+
+/** Where the state stands once every entry of the log is applied. */
+function appliedWhole({ log, meta }: RaftStart, engine: Engine, machine: StateMachine): SnapshotMeta {
+  if (log.lastIndex === meta.index) return meta;
+  let { confState } = meta;
+  const loop = new ApplyLoop({
+    engine,
+    machine,
+    self: NONE,
+    meta,
+    batchMax: log.lastIndex - meta.index,
+    listener: {
+      onConfig: (change) => {
+        const next = nextConfState(confState, change);
+        if (typeof next !== 'string') confState = next;
+        return confState;
+      },
+      onNewTerm: () => {},
+      onRevision: () => {},
+      onAuthChange: () => {},
+      onCommand: () => {},
+      onApplied: () => {},
+    },
+  });
+  loop.push(log.entries(meta.index + 1, log.lastIndex + 1, Number.POSITIVE_INFINITY));
+  while (loop.run());
+  return loop.meta;
 }
 
 export function openRaft(

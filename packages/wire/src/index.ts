@@ -3,7 +3,7 @@ export { connectEtcd, type RemoteEtcd } from './client/remote-etcd.ts';
 export { ENVELOPE_BYTES, GRPC_LIMITS, type GrpcLimits } from './grpc/grpc-limits.ts';
 export { GrpcServer, type GrpcServerOptions } from './grpc/grpc-server.ts';
 export type { GrpcMethod, GrpcObserver } from './grpc/observer.ts';
-export { type ClusterInfo, fetchClusterInfo } from './peer/cluster-info.ts';
+export { type ClusterInfo, fetchClusterInfo, speaksWith } from './peer/cluster-info.ts';
 export type { PeerLog } from './peer/env.ts';
 export { idText } from './peer/handshake.ts';
 export { PEER_LIMITS, type PeerLimits } from './peer/limits.ts';
@@ -13,3 +13,4 @@ export type { SnapshotFiles, SnapshotSink, SnapshotSource } from './peer/snapsho
 export { TcpPeerTransport, type TcpPeerTransportOptions } from './peer/transport.ts';
 export { guardTls } from './tls/guard.ts';
 export { TlsFilesRefused, TlsIdentity, type TlsIdentityOptions } from './tls/identity.ts';
+export { selfSigned } from './tls/self-signed.ts';

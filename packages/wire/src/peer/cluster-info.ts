@@ -85,6 +85,11 @@ export function decodeClusterInfo(frame: Frame): ClusterInfo {
   };
 }
 
+/** Whether there is a peer protocol that both sides speak. */
+export function speaksWith(info: Pick<ClusterInfo, 'versionMin' | 'versionMax'>): boolean {
+  return info.versionMin <= PROTOCOL_VERSION && info.versionMax >= PROTOCOL_VERSION_MIN;
+}
+
 /** Asks whoever listens at a peer URL. Rejects with a sentence when there is no answer within a few seconds. */
 export function fetchClusterInfo(url: string, env: Pick<PeerEnv, 'clock' | 'tls'>): Promise<ClusterInfo> {
   return new Promise((resolve, reject) => {
