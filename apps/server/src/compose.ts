@@ -19,9 +19,9 @@ import { openAuthPorts } from './auth/auth-ports.ts';
 import { AutoCompactor } from './auto-compactor.ts';
 import { bindRefusal, peerBindAddress } from './bind.ts';
 import { type Identity, identify, join } from './bootstrap.ts';
+import { ClientPorts } from './client-ports.ts';
 import { StartRefused } from './command-line.ts';
 import { type Config, dashboardDirOf } from './config.ts';
-import { ClientPort } from './listen.ts';
 import { type Logger, memberLog } from './logger.ts';
 import { memberMetrics } from './member-metrics.ts';
 import { ReadinessGate } from './readiness-gate.ts';
@@ -30,6 +30,7 @@ import { StallMonitor } from './stall-monitor.ts';
 import { loadStatic } from './static.ts';
 import { type OpenParts, openStorage, type Storage } from './storage.ts';
 import { SystemClock } from './system-clock.ts';
+import { openTls, type TlsIdentities } from './tls-identities.ts';
 import { ETCD_CLUSTER_VERSION, ETCD_STORAGE_VERSION, ETCD_VERSION, MUSTER_VERSION } from './version.ts';
 
 type ServerOptions = {
@@ -47,7 +48,7 @@ type Parts = {
   readonly member: Member;
   readonly gateway: Gateway;
   readonly readiness: ReadinessGate;
-  readonly port: ClientPort;
+  readonly port: ClientPorts;
   readonly compactor: AutoCompactor;
   readonly corruption: CorruptionMonitor;
   readonly stalls: StallMonitor;
@@ -117,12 +118,13 @@ async function open(options: ServerOptions, undo: (() => Promise<void>)[]): Prom
   const clock = new SystemClock();
   const prng = new Prng(hex(randomBytes(16)));
   const metrics = createMetrics();
-  const storage = await openStorage(config.dataDir, logger, {
+  const storage = await openStorage(config, logger, {
     onLogSync: (seconds) => metrics.observe('etcd_disk_wal_fsync_duration_seconds', seconds),
     onEngineCommit: (seconds) => metrics.observe('etcd_disk_backend_commit_duration_seconds', seconds),
   });
   undo.push(() => storage.close());
-  const ask = (url: string) => fetchClusterInfo(url, { clock, tls: undefined });
+  const tls = openTls(config, logger);
+  const ask = (url: string) => fetchClusterInfo(url, { clock, tls: tls.peer });
   let start = await identify(config, storage.identity, ask);
   const { identity } = start;
   const parts = await storage.open(identity, config.name);
@@ -131,7 +133,7 @@ async function open(options: ServerOptions, undo: (() => Promise<void>)[]): Prom
     start = await join(config, ask, identity);
   }
   const authPorts = await openAuthPorts(config.auth, memberLog(logger));
-  const transport = await openTransport(options, { clock, prng, identity, storage: parts });
+  const transport = await openTransport(options, { clock, prng, identity, storage: parts, tls });
   undo.push(() => new Promise((resolve) => transport.close(resolve)));
   const member = new Member({
     id: identity.memberId,
@@ -191,12 +193,11 @@ async function open(options: ServerOptions, undo: (() => Promise<void>)[]): Prom
   const gateway = await openGateway(options, { api, member, transport, clock, prng, stalls, metrics });
   const grpc = openGrpc(options, { api, clock, metrics });
   const readiness = new ReadinessGate(gateway.listener);
-  const port = await ClientPort.open({
-    urls: config.listenClientUrls,
+  const port = await ClientPorts.open({
+    config,
     door: { request: readiness.listener, upgrade: gateway.upgrade },
     grpc,
-    tls: undefined,
-    limits: { ...config.gateway },
+    tls: tls.client,
   });
   undo.push(() => port.close(0));
   const compactor = new AutoCompactor(
@@ -243,6 +244,7 @@ async function openTransport(
     readonly prng: Prng;
     readonly identity: Identity;
     readonly storage: OpenParts;
+    readonly tls: TlsIdentities;
   },
 ): Promise<TcpPeerTransport> {
   const listen = config.listenPeerUrls.map(peerBindAddress);
@@ -255,6 +257,7 @@ async function openTransport(
       clock: parts.clock,
       prng: parts.prng,
       snapshots: parts.storage.snapshotFiles,
+      ...(parts.tls.peer && { tls: parts.tls.peer }),
       log: logger,
     });
   } catch (error) {

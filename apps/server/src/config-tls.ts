@@ -8,8 +8,6 @@ export type TlsConfig = {
   readonly policy: TlsIdentityOptions['policy'];
   /** The files are to be made first, for this many years, when they are not there. */
   readonly selfSignedYears: number | undefined;
-  /** The common name of a client's certificate is its user. */
-  readonly certificateNames: boolean;
 };
 
 type Port = 'client' | 'peer';
@@ -48,10 +46,10 @@ export function tlsConfigOf(values: FlagValues, port: Port, warnings: string[]):
       allowedNames: settings.names,
       allowedHosts: settings.hosts,
       ...versions,
+      certificateNames: port === 'client' && values['client-cert-auth'],
       trustAnyServer: !hasFiles && settings.auto && settings.files.ca === undefined,
     },
     selfSignedYears: !hasFiles && settings.auto ? values['self-signed-cert-validity'] : undefined,
-    certificateNames: port === 'client' && values['client-cert-auth'],
   };
 }
 

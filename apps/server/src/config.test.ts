@@ -332,9 +332,9 @@ describe('TLS in the flags', () => {
     assert.equal(one?.policy.requireCertificate, false);
     const trusting = read(`${https} ${pair} --trusted-ca-file=ca`).clientTls;
     assert.equal(trusting?.policy.requireCertificate, true);
-    assert.equal(trusting?.certificateNames, false);
+    assert.equal(trusting?.policy.certificateNames, false);
     const mutual = read(`${https} ${pair} --trusted-ca-file=ca --client-cert-auth`).clientTls;
-    assert.equal(mutual?.certificateNames, true);
+    assert.equal(mutual?.policy.certificateNames, true);
   });
 
   it('has settings of its own for peers', () => {
@@ -355,10 +355,10 @@ describe('TLS in the flags', () => {
         cipherSuites: ['TLS_ECDHE_RSA_WITH_AES_128_GCM_SHA256'],
         minVersion: 'TLSv1.2',
         maxVersion: 'TLSv1.2',
+        certificateNames: false,
         trustAnyServer: false,
       },
       selfSignedYears: undefined,
-      certificateNames: false,
     });
   });
 

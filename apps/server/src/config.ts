@@ -24,6 +24,8 @@ export type Config = {
   readonly advertisePeerUrls: readonly string[];
   /** Name to its peer URLs, sorted. */
   readonly initialCluster: ReadonlyMap<string, readonly string[]>;
+  /** Where `initialCluster` is to come from instead. */
+  readonly discoverySrv: { readonly domain: string; readonly name: string } | undefined;
   readonly initialClusterState: 'new' | 'existing';
   readonly initialClusterToken: string;
   readonly membership: {
@@ -129,6 +131,7 @@ export function configOf(line: CommandLine, warnings: string[] = []): Config {
     advertiseClientUrls: values['advertise-client-urls'],
     advertisePeerUrls: values['initial-advertise-peer-urls'],
     initialCluster: initialClusterOf(line),
+    discoverySrv: discoveryOf(line),
     initialClusterState: values['initial-cluster-state'],
     initialClusterToken: values['initial-cluster-token'],
     membership: {
@@ -185,6 +188,11 @@ function gatewayOf({ values, given }: CommandLine): GatewayConfig {
     requestTimeoutMs: values['body-timeout'],
     heartbeatMs: values['socket-heartbeat-interval'],
   };
+}
+
+function discoveryOf({ values }: CommandLine): Config['discoverySrv'] {
+  const domain = values['discovery-srv'];
+  return domain === '' ? undefined : { domain, name: values['discovery-srv-name'] };
 }
 
 function grpcOf({ values }: CommandLine): GrpcConfig {

@@ -22,6 +22,7 @@ const POLICY = {
   minVersion: 'TLSv1.2',
   maxVersion: undefined,
   trustAnyServer: false,
+  certificateNames: true,
 } as const;
 
 /** Says what it was asked, and how. */

@@ -5,6 +5,8 @@ import { AssertionFailed } from '@muster/base';
 import { readCommandLine, refusalText, StartRefused } from './command-line.ts';
 import type { Server } from './compose.ts';
 import { configOf } from './config.ts';
+import { discovered } from './discovery.ts';
+import { refuseEtcdData } from './etcd-data.ts';
 import { helpText } from './flags.ts';
 import { createLogger, type Logger } from './logger.ts';
 import { versionText } from './version.ts';
@@ -22,8 +24,13 @@ async function main(): Promise<void> {
     return;
   }
   const warnings: string[] = [...line.warnings];
-  const config = configOf(line, warnings);
-  const logger = createLogger(config.logLevel);
+  const config = await discovered(configOf(line, warnings));
+  refuseEtcdData(config.dataDir);
+  const logger = createLogger({
+    level: config.logLevel,
+    format: config.logFormat,
+    outputs: config.logOutputs,
+  });
   for (const warning of warnings) logger.warn(warning);
   const fatal = endOnFatal(logger);
   let server: Server | undefined;

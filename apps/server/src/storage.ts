@@ -1,4 +1,5 @@
 /** The data directory and what lies in it, opened in order and closed in the reverse one. */
+import { mkdir } from 'node:fs/promises';
 import { resolve } from 'node:path';
 import { AssertionFailed } from '@muster/base';
 import {
@@ -40,8 +41,13 @@ type StorageTimings = {
 };
 
 /** Locks the directory, creating it when there is none. Throws `StartRefused` when it cannot be used. */
-export async function openStorage(path: string, logger: Logger, timings: StorageTimings): Promise<Storage> {
-  const directory = await refusing(openDataDir(resolve(path)));
+export async function openStorage(
+  places: { readonly dataDir: string; readonly walDir: string | undefined },
+  logger: Logger,
+  timings: StorageTimings,
+): Promise<Storage> {
+  const directory = await refusing(openDataDir(resolve(places.dataDir)));
+  const walPath = await refusing(walPathOf(directory.walPath, places.walDir));
   const closers: (() => Promise<void>)[] = [() => directory.close()];
   return {
     identity: directory.identity,
@@ -57,7 +63,7 @@ export async function openStorage(path: string, logger: Logger, timings: Storage
       onCommit: timings.onEngineCommit,
     });
     closers.push(() => engine.close());
-    const { wal, contents } = await openWal(directory.walPath, {
+    const { wal, contents } = await openWal(walPath, {
       onSync: timings.onLogSync,
       // The identity is written when the log is there.
       mustExist: directory.identity !== undefined,
@@ -80,6 +86,14 @@ export async function openStorage(path: string, logger: Logger, timings: Storage
     }
     return { engine, wal, walContents: contents, snapshots, snapshotFiles: snapshots, upkeep };
   }
+}
+
+/** `--wal-dir` is made when it is not there. */
+async function walPathOf(inside: string, walDir: string | undefined): Promise<string> {
+  if (walDir === undefined) return inside;
+  const path = resolve(walDir);
+  await mkdir(path, { recursive: true, mode: 0o700 });
+  return path;
 }
 
 /** What the disk package throws is a sentence for the operator, unless it is a mistake in the program. */

@@ -1,3 +1,4 @@
+export { NodeClock } from './client/node-clock.ts';
 export type { ClientCredentials, ClientLog, ClientTls, ConnectOptions } from './client/options.ts';
 export { connectEtcd, type RemoteEtcd } from './client/remote-etcd.ts';
 export { ENVELOPE_BYTES, GRPC_LIMITS, type GrpcLimits } from './grpc/grpc-limits.ts';

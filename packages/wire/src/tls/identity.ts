@@ -45,6 +45,8 @@ export type TlsPolicy = {
   readonly maxVersion: SecureVersion | undefined;
   /** Servers are dialled without a look at their certificate: they signed it themselves. */
   readonly trustAnyServer: boolean;
+  /** The common name of a verified caller is its user: otherwise sockets are not marked as `authorized`. */
+  readonly certificateNames: boolean;
 };
 
 export type TlsIdentityOptions = {
@@ -145,7 +147,11 @@ export class TlsIdentity {
     if (!requireCertificate) return true;
     const certificate = socket.getPeerCertificate();
     const reason = refusalOf(socket, certificate, allowedNames, allowedHosts);
-    if (reason === undefined) return true;
+    if (reason === undefined) {
+      // What reads the name later looks at this mark alone.
+      if (!this.policy.certificateNames) socket.authorized = false;
+      return true;
+    }
     this.#refuse({ ...remoteOf(socket), ...subjectOf(certificate), reason });
     return false;
   }
@@ -253,11 +259,6 @@ const HANDSHAKE_REASONS: Readonly<Record<string, string>> = {
   ERR_SSL_SSLV3_ALERT_CERTIFICATE_UNKNOWN: 'the caller refuses our certificate',
   ERR_TLS_HANDSHAKE_TIMEOUT: 'the handshake took too long',
 };
-
-/** The common name that a verified caller has shown; `undefined` where certificates are not asked for. */
-export function certificateNameOf(socket: TLSSocket): string | undefined {
-  return socket.authorized ? commonNameOf(socket.getPeerCertificate()) : undefined;
-}
 
 function hasSubject(certificate: PeerCertificate): boolean {
   // Node gives an empty object where there is none.
