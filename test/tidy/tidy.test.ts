@@ -68,6 +68,7 @@ const ARROWS: Record<string, { readonly values: readonly string[]; readonly type
     values: ['base', 'contract', 'raft', 'kv', 'member', 'disk', 'wire', 'gateway'],
     types: [],
   },
+  'apps/gateway': { values: ['base', 'contract', 'wire', 'gateway'], types: ['kv'] },
   'apps/demo': { values: ['base', 'contract', 'sdk'], types: [] },
   'apps/dashboard': { values: ['sdk', 'contract'], types: [] },
 };

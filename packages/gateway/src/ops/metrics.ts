@@ -16,6 +16,11 @@ export type MetricsIdentity = {
   readonly clusterVersion: string;
 };
 
+export type MetricsOptions = {
+  /** False for a server that is no member: one that says it has no leader would set alarms off. Default true. */
+  readonly member?: boolean;
+};
+
 /** gRPC's names of its status codes, by number. */
 const GRPC_CODES = [
   'OK',
@@ -62,14 +67,10 @@ export class Metrics {
   readonly #grpcHandled: Counter<'grpc_type' | 'grpc_service' | 'grpc_method' | 'grpc_code'>;
   #sampled: Partial<Readonly<Record<SampledName, number>>> = {};
 
-  constructor() {
+  constructor(options: MetricsOptions = {}) {
     const registers = [this.registry];
     collectDefaultMetrics({ register: this.registry });
-    for (const name of Object.keys(SAMPLED) as SampledName[]) this.#addSampled(name);
-    for (const name of Object.keys(HISTOGRAMS) as HistogramName[]) {
-      const { help, buckets } = HISTOGRAMS[name];
-      this.#histograms.set(name, new Histogram({ name, help, buckets: [...buckets], registers }));
-    }
+    if (options.member ?? true) this.#addMember();
     const counter = (name: string, help: string): Counter => new Counter({ name, help, registers });
     this.#healthSuccess = counter('etcd_server_health_success', 'Health checks that passed.');
     this.#healthFailures = counter('etcd_server_health_failures', 'Health checks that failed.');
@@ -133,6 +134,27 @@ export class Metrics {
     one('etcd_cluster_version', 'Version that the cluster speaks.', 'cluster_version', clusterVersion);
   }
 
+  /** A value that is asked for whenever somebody scrapes. */
+  addGauge(name: string, help: string, read: () => number): void {
+    new Gauge({
+      name,
+      help,
+      registers: [this.registry],
+      collect() {
+        this.set(read());
+      },
+    });
+  }
+
+  #addMember(): void {
+    for (const name of Object.keys(SAMPLED) as SampledName[]) this.#addSampled(name);
+    for (const name of Object.keys(HISTOGRAMS) as HistogramName[]) {
+      const { help, buckets } = HISTOGRAMS[name];
+      const registers = [this.registry];
+      this.#histograms.set(name, new Histogram({ name, help, buckets: [...buckets], registers }));
+    }
+  }
+
   #addSampled(name: SampledName): void {
     const { kind, help } = SAMPLED[name];
     const read = (): number => this.#sampled[name] ?? 0;
@@ -161,6 +183,6 @@ export class Metrics {
 }
 
 /** A server's metrics, empty: its parts add their sources. */
-export function createMetrics(): Metrics {
-  return new Metrics();
+export function createMetrics(options?: MetricsOptions): Metrics {
+  return new Metrics(options);
 }
