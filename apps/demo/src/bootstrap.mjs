@@ -26,7 +26,7 @@ const UNIT_CONCURRENCY = 2;
 const WHOLE_CONCURRENCY = 1;
 
 const [target, ...extra] = process.argv.slice(2);
-const targets = { start, test, bench };
+const targets = { start, test, bench, fuzz };
 const run = targets[target];
 if (!run) {
   console.error(`expected one of ${Object.keys(targets).join(', ')}, got ${target ?? 'nothing'}`);
@@ -55,6 +55,11 @@ async function start() {
 async function bench() {
   await prepare();
   return node(['test/bench/main.ts', ...extra]);
+}
+
+async function fuzz() {
+  await prepare();
+  return node(['test/fuzz/main.ts', ...extra]);
 }
 
 /** With files among the arguments only those are tested; other arguments go to `node --test`. */

@@ -1,0 +1,37 @@
+/**
+ * `pnpm fuzz [--minutes N] [--target name] [--seed text]`: the decoders of a real member, by inputs that are almost
+ * right. A failing seed is printed and belongs into seeds.txt, from where every test run replays it.
+ */
+import { randomBytes } from 'node:crypto';
+import { parseArgs } from 'node:util';
+import { startMuster } from '../support/muster.ts';
+import { fuzz, TARGETS } from './runner.ts';
+
+const { values } = parseArgs({
+  options: {
+    minutes: { type: 'string', default: '60' },
+    target: { type: 'string' },
+    seed: { type: 'string', default: randomBytes(4).toString('hex') },
+  },
+});
+const names = values.target === undefined ? Object.keys(TARGETS) : values.target.split(',');
+const unknown = names.find((name) => !(name in TARGETS));
+if (unknown !== undefined)
+  throw new Error(`no target ${unknown}; expected ${Object.keys(TARGETS).join(', ')}`);
+const shareMs = (Number(values.minutes) * 60_000) / names.length;
+
+for (const name of names) {
+  const cluster = await startMuster(1, { flags: ['--body-timeout=5s'] });
+  const [member] = cluster.members;
+  if (!member) throw new Error('no member');
+  const { cases, memory, finding } = await fuzz(member, name, values.seed, shareMs);
+  const { early, peak } = memory;
+  console.log(
+    `${name}: ${cases} cases in ${Math.round(shareMs / 1000)} s, seed ${values.seed}, RSS ${early} -> ${peak} MiB`,
+  );
+  if (finding !== undefined) {
+    console.log(`FOUND ${finding.target} ${finding.seed}: ${finding.error.message}`);
+    process.exitCode = 1;
+  }
+  await cluster.close();
+}

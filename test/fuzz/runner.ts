@@ -1,0 +1,146 @@
+/** Runs one target against a member and looks after the member meanwhile. */
+import { readFileSync } from 'node:fs';
+import { Prng } from '@muster/base';
+import type { MusterMember } from '../support/muster.ts';
+import { openGrpc } from './grpc.ts';
+import { openJson } from './json.ts';
+import { openPeer } from './peer.ts';
+import { answered, type Open, Violation } from './target.ts';
+import { openWebSocket } from './websocket.ts';
+
+export const TARGETS: Readonly<Record<string, Open>> = {
+  grpc: openGrpc,
+  json: openJson,
+  websocket: openWebSocket,
+  peer: openPeer,
+};
+
+/** A failing input: `<target> <seed>`, and what it did. */
+export type Finding = { readonly target: string; readonly seed: string; readonly error: Error };
+
+export type Outcome = {
+  readonly cases: number;
+  /** Resident memory of the member at the first look after warming up, and the largest later, in MiB. */
+  readonly memory: { readonly early: number; readonly peak: number };
+  readonly finding: Finding | undefined;
+};
+
+const AT_ONCE = 8;
+const LOOK_EVERY_MS = 2000;
+/** Memory is compared with what it was after this. */
+const WARM_MS = 60_000;
+/** What a process that holds nothing of its inputs may grow by: caches, the store's own pages, the collector's room. */
+const GROWTH_MAX_MIB = 400;
+
+/** Seeds `<seed>:0`, `<seed>:1`, … until the time is over or something is found. */
+export async function fuzz(
+  member: MusterMember,
+  name: string,
+  seed: string,
+  durationMs: number,
+): Promise<Outcome> {
+  const target = await (TARGETS[name] as Open)(member);
+  const started = performance.now();
+  const watch = new MemberWatch(member, started);
+  let next = 0;
+  let finding: Finding | undefined;
+  const lane = async () => {
+    while (finding === undefined && performance.now() - started < durationMs) {
+      const mine = `${seed}:${next++}`;
+      try {
+        await target.run(new Prng(mine));
+        await watch.look();
+      } catch (error) {
+        finding ??= { target: name, seed: mine, error: await watch.explained(error as Error) };
+      }
+    }
+  };
+  await Promise.all(Array.from({ length: AT_ONCE }, lane));
+  target.close();
+  if (finding === undefined) {
+    try {
+      await watch.healthy();
+    } catch (error) {
+      finding = { target: name, seed: `${seed}:${next}`, error: error as Error };
+    }
+  }
+  return { cases: next, memory: watch.memory, finding };
+}
+
+/** One seed, alone, as it was found. */
+export async function replay(member: MusterMember, name: string, seed: string): Promise<void> {
+  const target = await (TARGETS[name] as Open)(member);
+  try {
+    await target.run(new Prng(seed));
+    await new MemberWatch(member, performance.now()).healthy();
+  } finally {
+    target.close();
+  }
+}
+
+class MemberWatch {
+  readonly #member: MusterMember;
+  readonly #started: number;
+  #lastLook = 0;
+  #early = 0;
+  #peak = 0;
+
+  constructor(member: MusterMember, started: number) {
+    this.#member = member;
+    this.#started = started;
+  }
+
+  get memory(): { early: number; peak: number } {
+    return { early: this.#early, peak: this.#peak };
+  }
+
+  async look(): Promise<void> {
+    const now = performance.now();
+    if (now - this.#lastLook < LOOK_EVERY_MS) return;
+    this.#lastLook = now;
+    await this.healthy();
+    const mib = residentMib(this.#member);
+    if (now - this.#started < WARM_MS || this.#early === 0) this.#early = Math.max(this.#early, mib);
+    this.#peak = Math.max(this.#peak, mib);
+    if (this.#peak > this.#early + GROWTH_MAX_MIB) {
+      throw new Violation(`memory grew from ${this.#early} to ${this.#peak} MiB`);
+    }
+  }
+
+  /** The process is there, and a write and a read come back. Alarms that an input set off are put out first. */
+  async healthy(): Promise<void> {
+    const { clientUrl } = this.#member;
+    const post = async (path: string, body: object) => {
+      const response = await fetch(`${clientUrl}/v3/${path}`, { method: 'POST', body: JSON.stringify(body) });
+      const text = await response.text();
+      if (response.status !== 200) throw new Violation(`${path}: HTTP ${response.status} ${text}`);
+      return JSON.parse(text) as {
+        alarms?: { memberID?: string; alarm: string }[];
+        kvs?: { value: string }[];
+      };
+    };
+    const { alarms = [] } = await answered(post('maintenance/alarm', {}), 'the alarms');
+    for (const { memberID = '0', alarm } of alarms) {
+      await post('maintenance/alarm', { action: 'DEACTIVATE', memberID, alarm });
+    }
+    const value = Buffer.from(String(performance.now())).toString('base64');
+    await answered(post('kv/put', { key: 'aGVhbHRo', value }), 'a write');
+    const { kvs } = await answered(post('kv/range', { key: 'aGVhbHRo' }), 'a read');
+    if (kvs?.[0] === undefined) throw new Violation('what was written is not there');
+  }
+
+  /** With the member's last words, when it died. */
+  async explained(error: Error): Promise<Error> {
+    const { process: child } = this.#member;
+    if (child !== undefined && child.exitCode === null && child.signalCode === null) return error;
+    const words = this.#member.log().slice(-3000);
+    return new Violation(`the member ended (${child?.exitCode ?? child?.signalCode}): ${words}`, {
+      cause: error,
+    });
+  }
+}
+
+function residentMib(member: MusterMember): number {
+  const status = readFileSync(`/proc/${member.process?.pid}/status`, 'utf8');
+  return Math.round(Number(/VmRSS:\s+(\d+)/.exec(status)?.[1] ?? 0) / 1024);
+}
