@@ -75,7 +75,8 @@ export const ERRORS = {
   TOO_MANY_LEARNERS: row('etcdserver: too many learner members in cluster', G.FAILED_PRECONDITION, 409),
   CLUSTER_ID_MISMATCH: row('etcdserver: cluster ID mismatch', G.FAILED_PRECONDITION, 409),
   UNHEALTHY_CLUSTER: row('etcdserver: unhealthy cluster', G.UNAVAILABLE, 503, true),
-  LEARNER_UNSUPPORTED: row('etcdserver: rpc not supported for learner', G.FAILED_PRECONDITION, 503, true),
+  // Unavailable as up to etcd 3.5, so that clients ask another member; 3.6 says FAILED_PRECONDITION.
+  LEARNER_UNSUPPORTED: row('etcdserver: rpc not supported for learner', G.UNAVAILABLE, 503, true),
   BAD_LEADER_TRANSFEREE: row('etcdserver: bad leader transferee', G.FAILED_PRECONDITION, 409),
   // limits and availability
   REQUEST_TOO_LARGE: row('etcdserver: request is too large', G.INVALID_ARGUMENT, 413),

@@ -46,7 +46,8 @@ export class LocalCluster implements Cluster {
     options: CallOptions = {},
   ): Promise<WithHeader<{ readonly member: MemberInfo; readonly members: readonly MemberInfo[] }>> {
     this.#calls.admit(options);
-    const { strictReconfigCheck, learnersMax, memberIdOf, unixSeconds } = this.#calls.member.policy;
+    const { strictReconfigCheck, learnersMax, memberIdOf, unixSeconds } =
+      this.#calls.member.membership.policy;
     const peerUrls = checkedPeerUrls(request.peerUrls);
     const isLearner = request.isLearner ?? false;
     if (strictReconfigCheck) checkAdd(this.#view(), isLearner);
@@ -64,7 +65,7 @@ export class LocalCluster implements Cluster {
   ): Promise<WithHeader<MembersResult>> {
     this.#calls.admit(options);
     const leaving = this.#known(request.id);
-    if (this.#calls.member.policy.strictReconfigCheck) checkRemove(this.#view(), leaving);
+    if (this.#calls.member.membership.policy.strictReconfigCheck) checkRemove(this.#view(), leaving);
     const { members } = await this.#calls.replicate(
       { type: 'memberRemove', id: request.id },
       options,
@@ -95,7 +96,7 @@ export class LocalCluster implements Cluster {
     const call = { type: 'learnerReady', id: request.id } as const;
     const { ready } = await this.#calls.callLeader(call, options, 'learnerReady');
     if (!ready) throw new KvError('LEARNER_NOT_READY');
-    if (this.#calls.member.policy.strictReconfigCheck) checkPromote(this.#view());
+    if (this.#calls.member.membership.policy.strictReconfigCheck) checkPromote(this.#view());
     const { members } = await this.#calls.replicate(
       { type: 'memberPromote', id: request.id },
       options,

@@ -20,33 +20,32 @@ import {
   type SnapshotMeta,
   type SoftState,
 } from '@muster/raft';
-import { Admission } from './admission.ts';
+import type { Admission } from './admission.ts';
 import { ApplyLoop } from './apply-loop.ts';
 import { Compactions } from './compactions.ts';
-import { EngineGate } from './engine-gate.ts';
-import { HandOver } from './hand-over.ts';
+import type { EngineGate } from './engine-gate.ts';
+import type { HandOver } from './hand-over.ts';
 import { hashed } from './hashing.ts';
-import { Installer } from './installer.ts';
+import type { Installer } from './installer.ts';
 import { Intake } from './intake.ts';
-import { LeaderAnswers } from './leader-answers.ts';
 import type { LeaderAnswer, LeaderCall } from './leader-calls.ts';
-import { LeaderLink } from './leader-link.ts';
+import type { LeaderLink } from './leader-link.ts';
 import { LeaderWatchdog } from './leader-watchdog.ts';
-import { Lessor } from './lessor.ts';
+import type { Lessor } from './lessor.ts';
 import { checkLimits, DEFAULT_LIMITS, type MemberLimits } from './limits.ts';
-import { followersIndex, LogKeeper } from './log-keeper.ts';
-import type { MemberCounters, MemberOptions, MembershipPolicy } from './member-options.ts';
+import type { LogKeeper } from './log-keeper.ts';
+import type { MemberCounters, MemberOptions } from './member-options.ts';
+import { MemberParts } from './member-parts.ts';
 import { confChangeSteps, Membership } from './membership.ts';
-import { isCaughtUp } from './membership-checks.ts';
 import { PeerCalls } from './peer-calls.ts';
 import { peerEvents } from './peer-events.ts';
 import { Persister } from './persister.ts';
-import { Proposer, type WriteDone } from './proposer.ts';
+import type { Proposer, WriteDone } from './proposer.ts';
 import { Publisher } from './publisher.ts';
-import { isUnfilled, openRaft, openRaftState, type RaftStart, startAlone } from './raft-state.ts';
+import { openRaft, openRaftState, type RaftStart, startAlone } from './raft-state.ts';
 import { ReadBarrier } from './read-barrier.ts';
 import { followTokens, SimpleTokens, TOKEN_TTL_SECONDS } from './simple-tokens.ts';
-import { Snapshotter } from './snapshotter.ts';
+import type { Snapshotter } from './snapshotter.ts';
 import { makeHub, openMachine } from './state.ts';
 import { reasonAgainstWatch } from './watch-rights.ts';
 
@@ -68,7 +67,6 @@ export class Member {
   readonly clock: Clock;
   readonly prng: Prng;
   readonly #options: MemberOptions;
-  readonly #isConnected = (peer: NodeId) => this.connectedForMs(peer) !== undefined;
   readonly #raft: RaftNode;
   readonly #memoryLog: MemoryLog;
   /** Set when the log must start over before anything else (a crash while a snapshot was installed). */
@@ -114,30 +112,27 @@ export class Member {
     this.prng = options.prng;
     this.#machine = openMachine(this.#options);
     const found = openRaftState(options, this.#machine);
-    const alone = options.forceNewCluster && !isUnfilled(options.engine);
-    const start = alone ? startAlone(found, options.id, options.engine, this.#machine) : found;
+    const start = options.forceNewCluster ? startAlone(found, options, this.#machine) : found;
     this.#memoryLog = start.log;
     this.#startOver = start.resetLog ? start : undefined;
     this.#raft = openRaft(options, start, () => this.#applyLoop.meta);
-    this.#handOver = new HandOver({
+    const parts = new MemberParts({
+      options,
+      limits: this.limits,
       raft: this.#raft,
-      clock: options.clock,
-      connected: this.#isConnected,
-      electionMs: options.electionMs,
-      log: options.log,
+      machine: () => this.#machine,
+      leader: () => this.#soft.leader,
+      firstNumber: () => this.#randomStart(),
+      wake: () => this.#wake(),
     });
+    this.#handOver = parts.handOver();
     this.#soft = { role: 'follower', leader: NONE, term: start.hardState.term };
     this.hub = makeHub(options, {
       machine: () => this.#machine,
       header: (revision) => this.header(revision),
     });
     this.tokens = new SimpleTokens(options.clock, options.tokenTtlSeconds ?? TOKEN_TTL_SECONDS);
-    this.#proposer = new Proposer({
-      raft: this.#raft,
-      clock: options.clock,
-      limits: this.limits,
-      firstSequence: this.#randomStart(),
-    });
+    this.#proposer = parts.proposer();
     this.#persister = new Persister({
       wal: options.wal,
       hardState: start.hardState,
@@ -146,13 +141,18 @@ export class Member {
     });
     this.#applyLoop = this.#makeApplyLoop(start.meta);
     this.#reads = new ReadBarrier({
-      ask: (context) => this.#soft.leader !== NONE && this.#raft.readIndex(context).accepted,
+      ask: (context) =>
+        this.#soft.leader !== NONE && this.#publisher.known && this.#raft.readIndex(context).accepted,
       countMax: this.limits.pendingReadsMax,
       retryMs: this.limits.readIndexRetryMs,
       firstContext: this.#randomStart(),
     });
-    this.#lessor = this.#makeLessor();
-    this.#link = this.#makeLink();
+    this.#lessor = parts.lessor((command, done) => this.#intake.proposeAsLeader(command, done));
+    this.#link = parts.link({
+      lessor: this.#lessor,
+      hashKv: (revision) => hashed(this, (view) => hashKvOfView(view, revision)),
+      read: (done) => this.read(undefined, done),
+    });
     this.#peerCalls = new PeerCalls({ ...options, firstId: this.#randomStart() });
     this.#publisher = new Publisher({
       id: options.id,
@@ -160,24 +160,16 @@ export class Member {
       clientUrls: options.clientUrls,
       propose: (command, done) => this.#intake.propose(command, (error) => done(error === undefined)),
     });
-    this.#snapshotter = this.#makeSnapshotter();
-    this.#installer = this.#makeInstaller();
-    this.#gate = new EngineGate({
-      engine: this.engine,
-      maxBytes: this.limits.engineBacklogBytesMax,
-      onFailure: ({ message }) => options.log('error', 'the engine cannot write', { error: message }),
-      wake: () => this.#wake(),
+    this.#snapshotter = parts.snapshotter();
+    this.#installer = parts.installer(this.#persister, (meta) => {
+      this.#machine = openMachine(options);
+      this.#applyLoop.restart(this.#machine, meta);
+      this.#memoryLog.reset(meta.index, meta.term);
+      this.#proposer.forbidRetry();
     });
+    this.#gate = parts.gate();
     this.#compactions = new Compactions(this.engine, () => this.#machine);
-    this.#admission = new Admission({
-      self: options.id,
-      voters: options.joining?.filter((m) => !m.isLearner).map((m) => m.id) ?? start.meta.confState.voters,
-      isEmpty: start.log.lastIndex === 0,
-      transport: options.transport,
-      requestId: this.#randomStart(),
-      onAdmitted: () => this.#onAdmitted(),
-      onRefused: (error) => options.onFatal(error),
-    });
+    this.#admission = parts.admission(start, () => this.#onAdmitted());
     this.#intake = new Intake({
       raft: this.#raft,
       clock: options.clock,
@@ -197,13 +189,7 @@ export class Member {
       hasLeader: () => this.#soft.leader !== NONE,
       header: () => this.header(this.#machine.currentRevision),
     });
-    this.#keeper = new LogKeeper({
-      log: this.#memoryLog,
-      wal: options.wal,
-      engine: options.engine,
-      limits: this.limits,
-      hold: () => Math.min(this.#snapshotter.holdIndex(), followersIndex(this.#raft, this.#isConnected)),
-    });
+    this.#keeper = parts.keeper(this.#memoryLog, this.#snapshotter);
   }
 
   get machine(): StateMachine {
@@ -238,19 +224,18 @@ export class Member {
       proposalsCommitted: this.#committed,
       proposalsApplied: this.#appliedCommands,
       slowReadRounds: this.#reads.slowRounds,
+      readRoundsFailed: this.#reads.failedRounds,
       leasesExpired: this.#lessor.expiredTotal,
+      leasesRenewed: this.#lessor.renewedTotal,
       snapshotsSent: this.#snapshotter.sent,
       snapshotsFailed: this.#snapshotter.failed,
+      snapshotsReceived: this.#installer.receivedTotal,
     };
   }
 
   /** Why writes are refused (a full disk), or `undefined`. */
   get diskFull(): string | undefined {
     return (this.#persister.stalledBy ?? this.#gate.failure)?.message;
-  }
-
-  get policy(): MembershipPolicy {
-    return this.#options.membership;
   }
 
   get lessor(): Lessor {
@@ -409,6 +394,7 @@ export class Member {
 
   #turn(): void {
     if (this.#installer.busy) return;
+    if (this.#publisher.fresh) this.#publish();
     if (this.#soft.leader !== NONE) this.#proposer.proposeQueued();
     this.#reads.start(this.clock.nowMs());
     for (let round = 0; ; round++) {
@@ -561,12 +547,16 @@ export class Member {
       this.watchdog.tick(now);
       if (this.isLeader && this.diskFull !== undefined) this.#handOver.giveUp();
       this.#persister.retry();
-      // Only with entries in the log: an empty one would be taken for lost after this.
-      if (this.#soft.leader !== NONE && this.applied > 0 && !this.#installer.busy)
-        this.#publisher.run(this.#machine.members());
+      this.#publish();
       this.#wake();
       this.#scheduleTick();
     });
+  }
+
+  /** Only with entries in the log: an empty one would be taken for lost after this. */
+  #publish(): void {
+    if (this.#soft.leader === NONE || this.applied === 0 || this.#installer.busy) return;
+    this.#publisher.run(this.#machine.members());
   }
 
   // --- parts ---
@@ -579,74 +569,9 @@ export class Member {
     return this.#applyLoop.queued > this.limits.applyLagMax ? new KvError('TOO_MANY_REQUESTS') : undefined;
   }
 
-  #learnerReady(id: NodeId): boolean {
-    const { peers, stableIndex } = this.#raft.status();
-    const learner = peers.find((peer) => peer.id === id);
-    return learner !== undefined && isCaughtUp(learner.match, stableIndex);
-  }
-
-  #makeLessor(): Lessor {
-    return new Lessor({
-      clock: this.clock,
-      leases: () => this.#machine.leases,
-      propose: (command, done) => this.#intake.proposeAsLeader(command, done),
-      limits: this.limits,
-      electionTimeoutMs: this.#options.electionMs,
-    });
-  }
-
-  #makeLink(): LeaderLink {
-    const answers = new LeaderAnswers({
-      lessor: this.#lessor,
-      machine: () => this.#machine,
-      learnerReady: (id) => this.#learnerReady(id),
-      hashKv: (revision) => hashed(this, (view) => hashKvOfView(view, revision)),
-      read: (done) => this.read(undefined, done),
-    });
-    return new LeaderLink({
-      clock: this.clock,
-      transport: this.#options.transport,
-      self: this.id,
-      leader: () => this.#soft.leader,
-      answerHere: (call, done) => answers.answer(call, done),
-      countMax: this.limits.forwardedMax,
-      retryMs: this.limits.readIndexRetryMs,
-      firstId: this.#randomStart(),
-    });
-  }
-
   /** Where numbers begin that this member recognises answers by: each of its lives elsewhere. */
   #randomStart(): number {
     return this.prng.uint32() * 2 ** 20;
-  }
-
-  #makeSnapshotter(): Snapshotter {
-    return new Snapshotter({
-      store: this.#options.snapshots,
-      transport: this.#options.transport,
-      log: this.#options.log,
-      keep: this.limits.snapshotsKept,
-      report: (to, ok) => {
-        this.#raft.reportSnapshot(to, ok);
-        this.#wake();
-      },
-    });
-  }
-
-  #makeInstaller(): Installer {
-    return new Installer({
-      store: this.#options.snapshots,
-      persister: this.#persister,
-      log: this.#options.log,
-      keep: this.limits.snapshotsKept,
-      onReplaced: (meta) => {
-        this.#machine = openMachine(this.#options);
-        this.#applyLoop.restart(this.#machine, meta);
-        this.#memoryLog.reset(meta.index, meta.term);
-        this.#proposer.forbidRetry();
-      },
-      onFatal: (error) => this.#options.onFatal(error),
-    });
   }
 
   #makeApplyLoop(meta: ReturnType<typeof openRaftState>['meta']): ApplyLoop {

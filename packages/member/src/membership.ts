@@ -1,6 +1,6 @@
 import type { Command, MemberInfo, StateMachine } from '@muster/kv';
 import type { ConfChangeStep, NodeId } from '@muster/raft';
-import type { MemberOptions } from './member-options.ts';
+import type { MemberOptions, MembershipPolicy } from './member-options.ts';
 
 /** What a command changes of raft's configuration; `undefined` when nothing. */
 export function confChangeSteps(command: Command): readonly ConfChangeStep[] | undefined {
@@ -38,6 +38,10 @@ export class Membership {
 
   get removed(): boolean {
     return this.#removed;
+  }
+
+  get policy(): MembershipPolicy {
+    return this.#options.membership;
   }
 
   /** As far as is known here: one that joins has been told, until the state itself says. */

@@ -1,9 +1,13 @@
+import { backoffDelayMs, type Clock, type Prng } from '@muster/base';
 import type { Message, NodeId, SnapshotMeta } from '@muster/raft';
 import type { MemberLog } from './member-log.ts';
 import type { PeerTransport, SnapshotStore } from './ports.ts';
 import { decodeRaftMeta } from './raft-meta.ts';
 
 type SnapshotMessage = Message & { readonly type: 'snapshot' };
+
+/** Between attempts to one peer. */
+const RETRY = { firstMs: 100, maxMs: 10_000 } as const;
 
 /**
  * Sends the whole state to a peer whose next entries are no longer in the log. Raft asks with the state of the
@@ -13,9 +17,13 @@ export class Snapshotter {
   readonly #store: SnapshotStore;
   readonly #transport: PeerTransport;
   readonly #log: MemberLog;
+  readonly #clock: Clock;
+  readonly #prng: Prng;
   readonly #keep: number;
   readonly #report: (to: NodeId, ok: boolean) => void;
   readonly #sending = new Set<NodeId>();
+  /** Failures in a row. */
+  readonly #failures = new Map<NodeId, number>();
   #image: { readonly name: string; readonly meta: SnapshotMeta } | undefined;
   #waiters: ((error: Error | undefined) => void)[] = [];
   sent = 0;
@@ -24,6 +32,8 @@ export class Snapshotter {
   constructor(options: {
     readonly store: SnapshotStore;
     readonly transport: PeerTransport;
+    readonly clock: Clock;
+    readonly prng: Prng;
     readonly log: MemberLog;
     readonly keep: number;
     readonly report: (to: NodeId, ok: boolean) => void;
@@ -31,6 +41,8 @@ export class Snapshotter {
     this.#store = options.store;
     this.#transport = options.transport;
     this.#log = options.log;
+    this.#clock = options.clock;
+    this.#prng = options.prng;
     this.#keep = options.keep;
     this.#report = options.report;
   }
@@ -59,17 +71,21 @@ export class Snapshotter {
     });
   }
 
+  /** Raft asks again as soon as it hears of a failure: it hears of it later each time. */
   #finish(to: NodeId, error: Error | undefined): void {
     this.#sending.delete(to);
-    if (error) {
-      this.failed++;
-      this.#image = undefined;
-      this.#log('warn', 'sending a snapshot failed', { to: to.toString(16), error: error.message });
-    } else {
+    if (!error) {
       this.sent++;
+      this.#failures.delete(to);
       this.#store.prune(this.#keep);
+      return this.#report(to, true);
     }
-    this.#report(to, error === undefined);
+    this.failed++;
+    this.#image = undefined;
+    const failures = this.#failures.get(to) ?? 0;
+    this.#failures.set(to, failures + 1);
+    this.#log('warn', 'sending a snapshot failed', { to: to.toString(16), error: error.message });
+    this.#clock.schedule(backoffDelayMs(RETRY, failures, this.#prng), () => this.#report(to, false));
   }
 
   /** An image of at least `index`; peers that ask while one is being made share it. */
