@@ -98,6 +98,8 @@ export class GrpcServer {
     const { session } = stream;
     if (session === undefined || stream.destroyed) return;
     if (headers[':method'] !== 'POST') {
+      // Node reports a reset of our own as an error, too; unheard it would end the process.
+      stream.on('error', () => {});
       stream.close(constants.NGHTTP2_PROTOCOL_ERROR);
       return;
     }
@@ -105,7 +107,8 @@ export class GrpcServer {
     try {
       const route = this.#routeOf(headers[':path'] ?? '');
       const options = callOptionsOf(headers, connection.certificateName);
-      const start = { stream, connection, options };
+      const clientVersion = headers['client-api-version']?.toString();
+      const start = { stream, connection, options, clientVersion };
       const call =
         route.type === 'unary'
           ? new UnaryCall(this.#host, route, start)
