@@ -70,6 +70,8 @@ const ARROWS: Record<string, { readonly values: readonly string[]; readonly type
   },
   'apps/gateway': { values: ['base', 'contract', 'wire', 'gateway'], types: ['kv'] },
   'apps/demo': { values: ['base', 'contract', 'sdk'], types: [] },
+  // Of disk: what a snapshot file says, and a data directory made of one; both work without a server.
+  'apps/cli': { values: ['base', 'contract', 'wire', 'disk'], types: ['kv'] },
   'apps/dashboard': { values: ['sdk', 'contract'], types: [] },
 };
 

@@ -1,0 +1,46 @@
+import { Failure } from '../failure.ts';
+import type { Io } from '../io.ts';
+
+/**
+ * One line that the terminal does not show; without a terminal the next line of the input.
+ * Asked for on standard output, as etcdctl does.
+ */
+export async function readPassword(prompt: string, io: Io): Promise<string> {
+  io.out(prompt);
+  const terminal = io.stdin as NodeJS.ReadStream;
+  if (!terminal.isTTY) {
+    const line = await firstLine(io);
+    io.out('\n');
+    return line;
+  }
+  terminal.setRawMode(true);
+  try {
+    return await typed(terminal);
+  } finally {
+    terminal.setRawMode(false);
+    terminal.pause();
+    io.out('\n');
+  }
+}
+
+/** The first line of the input, without its end; the whole where there is no end. */
+export async function firstLine(io: Io): Promise<string> {
+  let text = '';
+  for await (const chunk of io.stdin) {
+    text += String(chunk);
+    if (text.includes('\n')) break;
+  }
+  return (text.split('\n')[0] as string).replace(/\r$/, '');
+}
+
+async function typed(terminal: NodeJS.ReadStream): Promise<string> {
+  let text = '';
+  for await (const chunk of terminal) {
+    for (const letter of String(chunk)) {
+      if (letter === '\r' || letter === '\n' || letter === '\x04') return text;
+      if (letter === '\x03') throw new Failure('interrupted', 130);
+      text = letter === '\x7f' || letter === '\b' ? text.slice(0, -1) : text + letter;
+    }
+  }
+  return text;
+}
