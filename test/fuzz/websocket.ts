@@ -50,6 +50,7 @@ async function frames(prng: Prng, url: string): Promise<void> {
   const opened = once(socket, 'open').then(() => true);
   await answered(Promise.race([opened.catch(() => false), closed.then(() => false)]), 'a WebSocket opens');
   const sent: string[] = [];
+  if (own && prng.chance(0.8)) socket.send(JSON.stringify(FRAMES[0]));
   for (let n = prng.int(1, 8); n > 0 && socket.readyState === WebSocket.OPEN; n--) {
     const text = jsonText(prng, prng.pick(own ? FRAMES : ETCD));
     sent.push(text.slice(0, 200));
