@@ -70,7 +70,7 @@ async function oneCall(prng: Prng, session: ClientHttp2Session): Promise<void> {
   if (end.reset || leave) return;
   const status = end.status;
   if (status === undefined && end.http === 200) throw new Violation(`ended without a status: ${what}`);
-  if (status === INTERNAL && !/unmarshalling|compress|payload|message|malformed|^EOF$/.test(end.message)) {
+  if (status === INTERNAL && !/unmarshalling|compress|payload|message|malformed|EOF$/.test(end.message)) {
     throw new Violation(`${status} ${end.message}: ${what}`);
   }
 }
