@@ -41,7 +41,13 @@ export function refuse(stream: ServerHttp2Stream, status: GrpcStatus): void {
   stopInput(stream);
 }
 
-/** Tells a client that is still sending that nothing of it is wanted any more. */
+/**
+ * Tells a client that is still sending that nothing of it is wanted any more. Not in this turn: the end of what it
+ * sent may lie unread beside the message that is being answered, and the reset would go out instead of the trailers.
+ */
 function stopInput(stream: ServerHttp2Stream): void {
-  if (!stream.readableEnded) stream.close(constants.NGHTTP2_NO_ERROR);
+  if (stream.readableEnded) return;
+  setImmediate(() => {
+    if (!stream.readableEnded && !stream.destroyed) stream.close(constants.NGHTTP2_NO_ERROR);
+  });
 }
