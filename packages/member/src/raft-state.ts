@@ -72,7 +72,12 @@ export function isUnfilled(engine: EngineReader): boolean {
  * Makes `self` the only member, with all that is in its log (etcd's `force-new-cluster`, which drops what it does not
  * know to be committed: here that is kept, for some of it may have been acknowledged).
  */
-export function startAlone(start: RaftStart, self: bigint, engine: Engine, machine: StateMachine): RaftStart {
+export function startAlone(
+  start: RaftStart,
+  { id: self, engine }: { readonly id: bigint; readonly engine: Engine },
+  machine: StateMachine,
+): RaftStart {
+  if (isUnfilled(engine)) return start;
   const { log } = start;
   const meta = start.resetLog ? start.meta : appliedWhole(start, engine, machine);
   const member = machine.members().find(({ id }) => id === self);
