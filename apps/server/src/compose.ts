@@ -117,9 +117,13 @@ async function open(options: ServerOptions, undo: (() => Promise<void>)[]): Prom
   const { config, logger, onFatal } = options;
   const clock = new SystemClock();
   const prng = new Prng(hex(randomBytes(16)));
-  const metrics = createMetrics();
+  const metrics = createMetrics({ extensive: config.metrics === 'extensive' });
+  let logBytes = 0;
   const storage = await openStorage(config, logger, {
-    onLogSync: (seconds) => metrics.observe('etcd_disk_wal_fsync_duration_seconds', seconds),
+    onLogSync: (seconds, bytes) => {
+      metrics.observe('etcd_disk_wal_fsync_duration_seconds', seconds);
+      logBytes += bytes;
+    },
     onEngineCommit: (seconds) => metrics.observe('etcd_disk_backend_commit_duration_seconds', seconds),
   });
   undo.push(() => storage.close());
@@ -190,6 +194,8 @@ async function open(options: ServerOptions, undo: (() => Promise<void>)[]): Prom
     log: memberLog(logger),
   });
   if (config.initialCorruptCheck) await checkCorruption(member, corruption, undo);
+  const { quotaBytes } = config;
+  metrics.addSource(memberMetrics({ member, transport, quotaBytes, logBytes: () => logBytes }));
   const gateway = await openGateway(options, { api, member, transport, clock, prng, stalls, metrics });
   const grpc = openGrpc(options, { api, clock, metrics });
   const readiness = new ReadinessGate(gateway.listener);
@@ -283,7 +289,6 @@ async function openGateway(
 ): Promise<Gateway> {
   const { api, member, transport, clock, prng, stalls, metrics } = parts;
   const limits = gatewayLimits(limitsOf(config));
-  metrics.addSource(memberMetrics({ member, transport, quotaBytes: config.quotaBytes }));
   stalls.register(metrics.registry);
   metrics.identify({
     serverId: idText(member.id),

@@ -7,8 +7,10 @@ export function memberMetrics(parts: {
   readonly member: Member;
   readonly transport: TcpPeerTransport;
   readonly quotaBytes: number;
+  /** Bytes written to the log so far. */
+  readonly logBytes: () => number;
 }): MetricsSource {
-  const { member, transport, quotaBytes } = parts;
+  const { member, transport, quotaBytes, logBytes } = parts;
   return {
     sample() {
       const counters = member.counters();
@@ -18,6 +20,7 @@ export function memberMetrics(parts: {
       const sum = (pick: (peer: (typeof peers)[number]) => number): number =>
         peers.reduce((total, peer) => total + pick(peer), 0);
       const watches = member.hub.stats();
+      const store = member.machine.counters;
       return {
         etcd_server_has_leader: member.soft.leader === 0n ? 0 : 1,
         etcd_server_is_leader: member.isLeader ? 1 : 0,
@@ -28,9 +31,23 @@ export function memberMetrics(parts: {
         etcd_server_proposals_pending: member.pendingWrites,
         etcd_server_proposals_failed_total: counters.proposalsFailed,
         etcd_server_slow_read_indexes_total: counters.slowReadRounds,
+        etcd_server_read_indexes_failed_total: counters.readRoundsFailed,
         etcd_server_quota_backend_bytes: quotaBytes,
         etcd_mvcc_db_total_size_in_bytes: size.total,
         etcd_mvcc_db_total_size_in_use_in_bytes: size.inUse,
+        etcd_mvcc_put_total: store.puts,
+        etcd_mvcc_delete_total: store.deletes,
+        etcd_mvcc_range_total: store.ranges,
+        etcd_mvcc_txn_total: store.txns,
+        etcd_debugging_mvcc_current_revision: member.machine.currentRevision,
+        etcd_debugging_mvcc_compact_revision: Math.max(0, member.machine.compactRevision),
+        etcd_debugging_mvcc_total_put_size_in_bytes: store.putBytes,
+        etcd_debugging_mvcc_db_compaction_keys_total: store.compactedRecords,
+        etcd_debugging_mvcc_events_total: watches.eventsSent,
+        etcd_debugging_lease_granted_total: store.leasesGranted,
+        etcd_debugging_lease_revoked_total: store.leasesRevoked,
+        etcd_debugging_lease_renewed_total: counters.leasesRenewed,
+        etcd_disk_wal_write_bytes_total: logBytes(),
         etcd_debugging_mvcc_watcher_total: watches.watchers,
         etcd_debugging_mvcc_slow_watcher_total: watches.slowWatchers,
         etcd_debugging_server_lease_expired_total: counters.leasesExpired,
@@ -40,6 +57,7 @@ export function memberMetrics(parts: {
         etcd_network_peer_sent_failures_total: sum((peer) => peer.droppedMessages),
         etcd_network_snapshot_send_success: counters.snapshotsSent,
         etcd_network_snapshot_send_failures: counters.snapshotsFailed,
+        etcd_network_snapshot_receive_success: counters.snapshotsReceived,
       };
     },
   };

@@ -36,7 +36,7 @@ export type Storage = {
 
 /** Told how long writes took, in seconds. */
 type StorageTimings = {
-  readonly onLogSync: (seconds: number) => void;
+  readonly onLogSync: (seconds: number, bytes: number) => void;
   readonly onEngineCommit: (seconds: number) => void;
 };
 

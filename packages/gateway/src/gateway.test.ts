@@ -90,15 +90,19 @@ test('a watch over fetch: lines as they come, and an end when its reader goes', 
   await gateway.drain();
 });
 
-test('calls that are not served yet say so', async () => {
+test('what the store behind does not do is said so', async () => {
   server = await startServer();
-  for (const path of ['/v3/auth/authenticate', '/v3/lock/lock', '/v3beta/cluster/member/add']) {
+  const paths = ['/v3/auth/authenticate', '/v3/auth/role/grant', '/v3beta/cluster/member/add'];
+  for (const path of [...paths, '/v3/maintenance/defragment', '/v3/maintenance/downgrade']) {
     const { status, json } = await ask(server.port, path, { body: '{}' });
     assert.deepEqual(
       [status, json],
       [501, { error: 'not implemented', message: 'not implemented', code: 12 }],
     );
   }
+  const { status, json } = await ask(server.port, '/v3/maintenance/snapshot', { body: '{}' });
+  assert.equal(status, 501);
+  assert.equal((json as { error: { grpc_code: number } }).error.grpc_code, 12);
 });
 
 test('bodies are limited whether their length is announced or not', async () => {

@@ -87,6 +87,7 @@ export function createGateway(options: GatewayOptions): Gateway {
     api,
     concurrency: options.concurrency,
     clock: options.clock,
+    observer: options.metrics,
     limits,
     storageVersion: options.version().storage,
     onInternalError: (error) => log.error({ err: error }, 'a call under /v3 failed with an internal error'),

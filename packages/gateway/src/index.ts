@@ -6,10 +6,10 @@ export {
   type StaticFile,
 } from './gateway.ts';
 export { DEFAULT_LIMITS, type GatewayLimits, gatewayLimits } from './limits.ts';
+export type { GrpcMethod } from './ops/grpc-methods.ts';
 export type { HistogramName, SampledName } from './ops/metric-names.ts';
 export {
   createMetrics,
-  type GrpcMethod,
   Metrics,
   type MetricsIdentity,
   type MetricsSource,

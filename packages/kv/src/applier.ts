@@ -114,6 +114,7 @@ export class Applier {
   #grant(id: bigint, ttlSeconds: number): ApplyResult {
     const { leases } = this.#store;
     leases.checkGrant(id, ttlSeconds);
+    this.#store.counters.leasesGranted++;
     const granted = leases.grant(id, Math.max(ttlSeconds, this.#minLeaseTtlSeconds));
     return { type: 'leaseGrant', id, ttlSeconds: granted.ttlSeconds };
   }
@@ -129,6 +130,7 @@ export class Applier {
     }
     writer.finish();
     store.leases.remove(id);
+    store.counters.leasesRevoked++;
     return writer.events;
   }
 
@@ -144,6 +146,7 @@ export class Applier {
 
 /** Plans and runs a transaction; the answer carries the revision that it ends at. */
 export function runTxn(store: MvccStore, writer: RevisionWriter, request: TxnRequest): TxnResult {
+  store.counters.txns++;
   const planned = planTxn(store, request);
   const result = executeTxn(store, writer, planned);
   return { ...result, revision: writer.visibleRevision };

@@ -76,9 +76,11 @@ export class Compactor {
     // What revision C itself superseded stays with it: a watch from C sees the revision whole.
     if (prev !== undefined && prev.main < target) {
       engine.delete('revisions', revisionKey(prev.main, prev.sub));
+      this.#store.counters.compactedRecords++;
     }
     if (!isDeletion(record) || main >= target) return;
     engine.delete('revisions', revisionKey(main, sub));
+    this.#store.counters.compactedRecords++;
     const newest = engine.get('keys', kv.key);
     if (newest === undefined) return;
     const head = decodeHead(newest);

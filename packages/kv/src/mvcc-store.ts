@@ -16,6 +16,7 @@ import {
 } from './records.ts';
 import { type Revision, revisionKey } from './revision.ts';
 import { FIRST_REVISION, NEVER_COMPACTED } from './state-records.ts';
+import { StoreCounters } from './store-counters.ts';
 import type { Event, KeyValue } from './types.ts';
 
 const NO_VALUE = new Uint8Array(0);
@@ -108,6 +109,7 @@ export class MvccReader {
 export class MvccStore extends MvccReader {
   declare readonly engine: Engine;
   readonly leases: LeaseTable;
+  readonly counters = new StoreCounters();
   /** Events carry `prevKv` only while this is true: it costs one read for each change of a live key. */
   wantPrevValues = true;
 
@@ -191,7 +193,11 @@ export class RevisionWriter {
     parent: KeyHead | undefined,
     wantBefore: boolean,
   ): KeyValue | undefined {
-    const { engine, wantPrevValues } = this.#store;
+    const { engine, wantPrevValues, counters } = this.#store;
+    if (type === 'put') {
+      counters.puts++;
+      counters.putBytes += key.length + value.length;
+    } else counters.deletes++;
     const readBefore = (wantBefore || wantPrevValues) && parent !== undefined && !parent.deleted;
     const before = readBefore ? this.#store.valueOf(parent) : undefined;
     // An event's previous value is of an earlier revision, `before` may be of an earlier operation of this one.

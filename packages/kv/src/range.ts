@@ -24,6 +24,7 @@ export function readRange(
   revision: number,
   visibleRevision: number,
 ): RangeResult {
+  store.counters.ranges++;
   const scan = new Scan(store, request, revision);
   const range = keyRange(request.key, request.rangeEnd);
   if (range.kind === 'single') scan.take(request.key, store.head(request.key));

@@ -14,6 +14,7 @@ import { LeaseTable } from './lease-table.ts';
 import { MvccStore, RevisionWriter } from './mvcc-store.ts';
 import { readRange } from './range.ts';
 import { encodeStoreMeta, readStoreMeta, STORE_META_KEY, type StoreMeta } from './state-records.ts';
+import type { StoreCounters } from './store-counters.ts';
 import { hashKvSteps, runSteps, storeHashSteps } from './store-hash.ts';
 import type { Alarm, Event, MemberInfo, RangeRequest, RangeResult, TxnRequest, TxnResult } from './types.ts';
 import type { HistorySlice } from './watch-refill.ts';
@@ -89,6 +90,11 @@ export class StateMachine {
   /** -1 when never compacted. */
   get compactRevision(): number {
     return this.#store.compactRevision;
+  }
+
+  /** Since this machine was opened. */
+  get counters(): Readonly<StoreCounters> {
+    return this.#store.counters;
   }
 
   /** While false, events carry no previous values and each change of a live key costs one read less. */

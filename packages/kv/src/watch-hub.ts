@@ -60,6 +60,8 @@ export type WatchStats = {
   /** Of the slow ones those whose sink is full. */
   readonly stalledWatchers: number;
   readonly futureWatchers: number;
+  /** Events handed to watchers since the start, each time one is. */
+  readonly eventsSent: number;
   readonly groups: number;
   readonly ringRevisions: number;
   readonly ringBytes: number;
@@ -94,6 +96,7 @@ export class WatchHub implements WatcherOwner {
   readonly #awaitingFloor = new Set<Watcher>();
   readonly #periodic = new Set<Watcher>();
   #newest: number;
+  #eventsSent = 0;
   #turnScheduled = false;
   #progressTimer: Timer | undefined;
   #publishing = false;
@@ -229,6 +232,7 @@ export class WatchHub implements WatcherOwner {
       slowWatchers: count.slow,
       stalledWatchers: count.stalled,
       futureWatchers: count.future,
+      eventsSent: this.#eventsSent,
       groups: this.#groups.size,
       ringRevisions: this.#ring.length,
       ringBytes: this.#ring.bytes,
@@ -288,6 +292,7 @@ export class WatchHub implements WatcherOwner {
       // A watcher that left moved the last one to its place, where it may come up a second time.
       if (watcher === undefined || watcher.next > revision) continue;
       watcher.next = revision + 1;
+      this.#eventsSent += events.length;
       if (!watcher.sink(response) && watcher.state === 'synced') this.#stall(watcher);
     }
   }
@@ -387,6 +392,7 @@ export class WatchHub implements WatcherOwner {
 
   /** True when the watcher may get more. */
   #send(watcher: Watcher, response: WatchResponse): boolean {
+    if (response.type === 'events') this.#eventsSent += response.batch.events.length;
     const room = watcher.sink(response);
     if (watcher.state === 'closed') return false;
     if (!room) this.#stall(watcher);

@@ -21,6 +21,7 @@ export class Installer {
   readonly #keep: number;
   /** Names by index, oldest first. Another may come in while one is being installed. */
   readonly #received = new Map<number, string>();
+  receivedTotal = 0;
   #installing = false;
   #onIdle: (() => void)[] = [];
 
@@ -48,6 +49,7 @@ export class Installer {
 
   /** An image waits in the store under `name`; raft is told of it next and may want it installed. */
   onReceived(index: number, name: string): void {
+    this.receivedTotal++;
     this.#received.delete(index);
     this.#received.set(index, name);
     for (const oldest of this.#received.keys()) {

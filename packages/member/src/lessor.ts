@@ -31,6 +31,7 @@ export class Lessor {
   #revokeBudget = 0;
   #checkpointing = false;
   expiredTotal = 0;
+  renewedTotal = 0;
 
   constructor(options: {
     readonly clock: Clock;
@@ -90,6 +91,7 @@ export class Lessor {
       if (!this.#primary) return done(0, new KvError('LEADER_CHANGED'));
       if (!current || current.revoking) return done(0, undefined);
       this.#deadlines.set(id, this.#deadline(this.#clock.nowMs(), lease.ttlSeconds * 1000));
+      this.renewedTotal++;
       done(lease.ttlSeconds, undefined);
     };
     if (lease.remainingTtlSeconds === 0 && !deadline.checkpointed) return finish();

@@ -58,7 +58,10 @@ export type MemberCounters = {
   readonly proposalsCommitted: number;
   readonly proposalsApplied: number;
   readonly slowReadRounds: number;
+  readonly readRoundsFailed: number;
   readonly leasesExpired: number;
+  readonly leasesRenewed: number;
   readonly snapshotsSent: number;
   readonly snapshotsFailed: number;
+  readonly snapshotsReceived: number;
 };

@@ -23,6 +23,8 @@ export class ReadBarrier {
   #count = 0;
   #context: number;
   slowRounds = 0;
+  /** Reads that ended without an index to read at. */
+  failedRounds = 0;
 
   /**
    * `ask` starts a read-index round, false when there is nobody to ask. `firstContext` is random: the answer to a
@@ -115,6 +117,7 @@ export class ReadBarrier {
 
   #complete(waiters: readonly ReadWaiter[], error: KvError | undefined): void {
     this.#count -= waiters.length;
+    if (error !== undefined) this.failedRounds += waiters.length;
     for (const waiter of waiters) waiter.done(error);
   }
 }

@@ -35,7 +35,7 @@ export type OpenWalOptions = {
   /** Eight unpredictable bytes; from the system when absent. */
   readonly salt?: () => Uint8Array;
   /** Told how long each synced write took, in seconds. */
-  readonly onSync?: (seconds: number) => void;
+  readonly onSync?: (seconds: number, bytes: number) => void;
   /** There was a log here before. Without it the member's votes are forgotten, and it must not start anew. */
   readonly mustExist?: boolean;
 };

@@ -67,8 +67,8 @@ type WriterOptions = {
   readonly directory: string;
   readonly segmentBytes: number;
   readonly salt: () => Uint8Array;
-  /** Told how long each write took that was on disk when it ended. */
-  readonly onSync?: (seconds: number) => void;
+  /** Told how long each write took that was on disk when it ended, and its size. */
+  readonly onSync?: (seconds: number, bytes: number) => void;
 };
 
 /**
@@ -257,7 +257,7 @@ export class WalWriter implements Wal {
     const started = onSync ? performance.now() : 0;
     segment.file.write(bytes, segment.offset, (error) => {
       if (error) return this.#undo(items, error);
-      onSync?.((performance.now() - started) / 1000);
+      onSync?.((performance.now() - started) / 1000, bytes.length);
       this.#current = { ...segment, offset: segment.offset + bytes.length, crc: encoder.crc };
       this.#written = { last, hardState, compacted: marker ?? this.#written.compacted };
       if (marker && this.#marker === marker) this.#marker = undefined;

@@ -1,9 +1,10 @@
 import type { Clock } from '@muster/base';
 import { GrpcCode } from '@muster/contract';
 import type { CallOptions } from '@muster/kv';
+import type { GrpcMethod } from '../ops/grpc-methods.ts';
 import { BlockedCalls } from './blocked-calls.ts';
 import { parseFirst } from './json-value.ts';
-import { etcdRoutes, type Route, type RouteDeps, type StreamRoute } from './routes.ts';
+import { type CountedRoute, etcdRoutes, type RouteDeps, type StreamRoute } from './routes.ts';
 import { errorBody, invalidArgument, StatusError, transportClosing } from './status-error.ts';
 import { StreamCall, type StreamOutput } from './stream.ts';
 import type { UnaryRoute } from './unary.ts';
@@ -13,9 +14,19 @@ export type Reply = { readonly status: number; readonly body: string };
 
 type EtcdJsonDeps = RouteDeps & {
   readonly clock: Clock;
+  readonly observer: CallObserver;
   /** Told of failures that are the server's own fault. */
   readonly onInternalError: (error: unknown) => void;
 };
+
+/** Told of every call, which stands for the one over gRPC. */
+type CallObserver = {
+  grpcStarted(method: GrpcMethod): void;
+  grpcHandled(method: GrpcMethod, code: number, seconds: number): void;
+};
+
+export type CountedUnary = UnaryRoute & { readonly method: GrpcMethod };
+export type CountedStream = StreamRoute & { readonly method: GrpcMethod };
 
 /** What every request may say about itself besides its body. */
 type RequestHeaders = (name: string) => string | undefined;
@@ -23,7 +34,7 @@ type RequestHeaders = (name: string) => string | undefined;
 /** etcd's JSON calls, independent of what carries them: node's HTTP, fetch's Request, a WebSocket. */
 export class EtcdJson {
   readonly #deps: EtcdJsonDeps;
-  readonly #routes: ReadonlyMap<string, Route>;
+  readonly #routes: ReadonlyMap<string, CountedRoute>;
   readonly #streams = new Set<StreamCall>();
   readonly #blocked: BlockedCalls;
   #draining = false;
@@ -35,7 +46,7 @@ export class EtcdJson {
   }
 
   /** By the exact path, without its query. */
-  route(path: string): Route | undefined {
+  route(path: string): CountedRoute | undefined {
     return this.#routes.get(path);
   }
 
@@ -48,7 +59,11 @@ export class EtcdJson {
    * Answers one unary call. Never rejects. `body` is the first JSON value and whatever follows it. A route that `blocks`
    * wants a signal in its options that fires when the client is gone.
    */
-  async unary(route: UnaryRoute, body: string, options: CallOptions): Promise<Reply> {
+  async unary(route: CountedUnary, body: string, options: CallOptions): Promise<Reply> {
+    const { clock, observer } = this.#deps;
+    const startedMs = clock.nowMs();
+    observer.grpcStarted(route.method);
+    let code: number = GrpcCode.OK;
     try {
       const value = parseFirst(body);
       const call = route.blocks
@@ -56,7 +71,11 @@ export class EtcdJson {
         : route.call(value, options);
       return { status: 200, body: await call };
     } catch (thrown) {
+      const error = StatusError.from(thrown);
+      code = error.grpc;
       return this.failure(thrown);
+    } finally {
+      observer.grpcHandled(route.method, code, (clock.nowMs() - startedMs) / 1000);
     }
   }
 
@@ -67,7 +86,7 @@ export class EtcdJson {
   }
 
   /** Starts a streaming call; its answers go to `output`. `undefined` when it was refused there. */
-  stream(route: StreamRoute, output: StreamOutput, options: CallOptions): StreamCall | undefined {
+  stream(route: CountedStream, output: StreamOutput, options: CallOptions): StreamCall | undefined {
     if (this.#draining) {
       output.refuse(transportClosing());
       return undefined;
@@ -76,9 +95,13 @@ export class EtcdJson {
       output.refuse(new StatusError(GrpcCode.RESOURCE_EXHAUSTED, 'etcdserver: too many requests'));
       return undefined;
     }
-    const call = new StreamCall(route.open(options), output, this.#deps.limits.bodyBytes, (closed) =>
-      this.#streams.delete(closed),
-    );
+    const { clock, observer, limits } = this.#deps;
+    const startedMs = clock.nowMs();
+    observer.grpcStarted(route.method);
+    const call = new StreamCall(route.open(options), output, limits.bodyBytes, (closed, code) => {
+      this.#streams.delete(closed);
+      observer.grpcHandled(route.method, code, (clock.nowMs() - startedMs) / 1000);
+    });
     this.#streams.add(call);
     return call;
   }

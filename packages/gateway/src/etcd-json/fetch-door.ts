@@ -1,11 +1,9 @@
 /** etcd's JSON on fetch's Request and Response, for hono. The answers are those of the node door. */
 import type { RawHeaders } from '../middleware/cors.ts';
-import { callOptions, type EtcdJson } from './etcd-json.ts';
+import { type CountedStream, type CountedUnary, callOptions, type EtcdJson } from './etcd-json.ts';
 import { resolveEtcd } from './resolve.ts';
-import type { StreamRoute } from './routes.ts';
 import { errorBody, StatusError, streamErrorBody } from './status-error.ts';
 import type { StreamCall, StreamOutput } from './stream.ts';
-import type { UnaryRoute } from './unary.ts';
 
 const JSON_HEADERS = { 'Content-Type': 'application/json' };
 const GRPC_HEADERS = { ...JSON_HEADERS, 'Grpc-Metadata-Content-Type': 'application/grpc' };
@@ -28,7 +26,7 @@ export async function fetchEtcd(json: EtcdJson, request: Request, cors: RawHeade
   return response;
 }
 
-async function unary(json: EtcdJson, request: Request, route: UnaryRoute): Promise<Response> {
+async function unary(json: EtcdJson, request: Request, route: CountedUnary): Promise<Response> {
   try {
     const body = await readBody(request, json.bodyBytes);
     if (body instanceof StatusError) return jsonResponse(413, errorBody(body));
@@ -63,7 +61,7 @@ async function readBody(request: Request, maxBytes: number): Promise<string | St
   return Buffer.concat(chunks, length).toString();
 }
 
-function stream(json: EtcdJson, request: Request, route: StreamRoute): Promise<Response> {
+function stream(json: EtcdJson, request: Request, route: CountedStream): Promise<Response> {
   return new Promise((respond) => {
     const output = new FetchOutput(respond);
     let call: StreamCall | undefined;

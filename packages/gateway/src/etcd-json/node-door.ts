@@ -6,12 +6,16 @@ import type { BodyDeadline } from '../middleware/body-deadline.ts';
 import type { RawHeaders } from '../middleware/cors.ts';
 import { httpChunk } from '../outbox/framing.ts';
 import { Outbox, Outboxes } from '../outbox/outbox.ts';
-import { callOptions, type EtcdJson, type Reply } from './etcd-json.ts';
+import {
+  type CountedStream,
+  type CountedUnary,
+  callOptions,
+  type EtcdJson,
+  type Reply,
+} from './etcd-json.ts';
 import { resolveEtcd } from './resolve.ts';
-import type { StreamRoute } from './routes.ts';
 import { errorBody, StatusError, streamErrorBody } from './status-error.ts';
 import type { StreamCall, StreamOutput } from './stream.ts';
-import type { UnaryRoute } from './unary.ts';
 
 const JSON_TYPE: RawHeaders = ['Content-Type', 'application/json'];
 const GRPC_TYPE: RawHeaders = [...JSON_TYPE, 'Grpc-Metadata-Content-Type', 'application/grpc'];
@@ -54,7 +58,7 @@ export class NodeDoor {
     send(res, resolved.status, [...cors, ...TEXT_TYPE, ...location], resolved.text);
   }
 
-  #unary(req: IncomingMessage, res: ServerResponse, cors: RawHeaders, route: UnaryRoute): void {
+  #unary(req: IncomingMessage, res: ServerResponse, cors: RawHeaders, route: CountedUnary): void {
     const reply = ({ status, body }: Reply): void =>
       send(res, status, status === 200 ? [...cors, ...GRPC_TYPE] : [...cors, ...JSON_TYPE], body);
     readBody(req, this.#json.bodyBytes, this.#options.bodyDeadline, (error, body) => {
@@ -68,7 +72,7 @@ export class NodeDoor {
     });
   }
 
-  #stream(req: IncomingMessage, res: ServerResponse, cors: RawHeaders, route: StreamRoute): void {
+  #stream(req: IncomingMessage, res: ServerResponse, cors: RawHeaders, route: CountedStream): void {
     const output = new NodeOutput(req, res, cors, this.#outboxes, this.#options);
     let call: StreamCall | undefined;
     try {

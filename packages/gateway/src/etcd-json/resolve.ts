@@ -1,9 +1,9 @@
 /** What a request under `/v3` is, before its body is read. */
 import type { EtcdJson } from './etcd-json.ts';
-import { ROUTE_PREFIXES, type Route } from './routes.ts';
+import { type CountedRoute, ROUTE_PREFIXES } from './routes.ts';
 
 type Resolved =
-  | { readonly type: 'route'; readonly route: Route }
+  | { readonly type: 'route'; readonly route: CountedRoute }
   /** A plain text answer; `location` with a redirect. */
   | {
       readonly type: 'plain';

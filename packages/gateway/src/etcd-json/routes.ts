@@ -1,6 +1,7 @@
 /** The calls under `/v3` and `/v3beta`, by path. */
 import type { CallOptions, ConcurrencyApi, EtcdApi } from '@muster/kv';
 import type { GatewayLimits } from '../limits.ts';
+import { type GrpcMethod, methodOfPath } from '../ops/grpc-methods.ts';
 import { authCalls } from './auth-calls.ts';
 import { concurrencyCalls } from './concurrency-calls.ts';
 import { KeepAliveSession } from './keepalive-session.ts';
@@ -53,6 +54,8 @@ export type StreamRoute = {
   readonly open: (options: CallOptions) => OpenSession;
 };
 export type Route = UnaryRoute | StreamRoute;
+/** A route that is known by its gRPC method. */
+export type CountedRoute = (UnaryRoute | StreamRoute) & { readonly method: GrpcMethod };
 
 export type RouteDeps = {
   readonly api: EtcdApi;
@@ -65,8 +68,8 @@ export type RouteDeps = {
 export const ROUTE_PREFIXES = ['/v3/', '/v3beta/'] as const;
 
 /** Every path with its call. */
-export function etcdRoutes(deps: RouteDeps): ReadonlyMap<string, Route> {
-  const routes = new Map<string, Route>();
+export function etcdRoutes(deps: RouteDeps): ReadonlyMap<string, CountedRoute> {
+  const routes = new Map<string, CountedRoute>();
   const calls = {
     ...kvCalls(deps.api),
     ...leaseCalls(deps.api),
@@ -77,7 +80,9 @@ export function etcdRoutes(deps: RouteDeps): ReadonlyMap<string, Route> {
     ...streamCalls(deps),
   };
   for (const prefix of ROUTE_PREFIXES) {
-    for (const [name, route] of Object.entries(calls)) routes.set(prefix + name, route);
+    for (const [name, route] of Object.entries(calls)) {
+      routes.set(prefix + name, { ...route, method: methodOfPath(name) });
+    }
   }
   return routes;
 }

@@ -47,7 +47,7 @@ export class StreamCall {
   readonly #maxChars: number;
   readonly #scanner = new JsonScanner();
   readonly #decoder = new TextDecoder();
-  readonly #onClose: (call: StreamCall) => void;
+  readonly #onClose: (call: StreamCall, code: number) => void;
   #text = '';
   #scanned = 0;
   #messages = 0;
@@ -60,7 +60,7 @@ export class StreamCall {
     open: OpenSession,
     output: StreamOutput,
     maxChars: number,
-    onClose: (call: StreamCall) => void,
+    onClose: (call: StreamCall, code: number) => void,
   ) {
     this.#output = output;
     this.#maxChars = maxChars;
@@ -69,8 +69,8 @@ export class StreamCall {
     this.#session = open(
       {
         line: (line) => output.line(line),
-        refuse: (e) => this.#finish(() => output.refuse(e)),
-        end: (e) => this.#finish(() => output.end(e)),
+        refuse: (e) => this.#finish(e, () => output.refuse(e)),
+        end: (e) => this.#finish(e, () => output.end(e)),
       },
       () => this.#continue(),
     );
@@ -98,21 +98,25 @@ export class StreamCall {
 
   /** The client is gone. */
   close(): void {
-    if (this.#closed) return;
-    this.#closed = true;
-    this.#session.close();
-    this.#onClose(this);
+    this.#close(GrpcCode.CANCELLED);
   }
 
   /** The server ends the call. */
   abort(error: StatusError): void {
-    this.#finish(() => this.#output.end(error));
+    this.#finish(error, () => this.#output.end(error));
   }
 
-  #finish(last: () => void): void {
+  #finish(error: StatusError | undefined, last: () => void): void {
     if (this.#closed) return;
-    this.close();
+    this.#close(error?.grpc ?? GrpcCode.OK);
     last();
+  }
+
+  #close(code: number): void {
+    if (this.#closed) return;
+    this.#closed = true;
+    this.#session.close();
+    this.#onClose(this, code);
   }
 
   #continue(): void {
@@ -166,13 +170,15 @@ export class StreamCall {
   #unreadable(text: string): void {
     if (this.#messages === 0) {
       const code = this.#session.single ? GrpcCode.INVALID_ARGUMENT : GrpcCode.UNKNOWN;
-      this.#finish(() => this.#output.refuse(new StatusError(code, text)));
+      const error = new StatusError(code, text);
+      this.#finish(error, () => this.#output.refuse(error));
     } else this.#endOfInput();
   }
 
   #tooLarge(): void {
     const text = `grpc: received message larger than max (${this.#text.length} vs. ${this.#maxChars})`;
-    this.#finish(() => this.#output.end(new StatusError(GrpcCode.RESOURCE_EXHAUSTED, text)));
+    const error = new StatusError(GrpcCode.RESOURCE_EXHAUSTED, text);
+    this.#finish(error, () => this.#output.end(error));
   }
 
   #endOfInput(): void {

@@ -31,7 +31,6 @@ export const SAMPLED = {
   etcd_mvcc_txn_total: counter('Transactions seen by this member.'),
   etcd_debugging_mvcc_current_revision: gauge('Current revision of the store.'),
   etcd_debugging_mvcc_compact_revision: gauge('Revision of the last compaction.'),
-  etcd_debugging_mvcc_keys_total: gauge('Keys in the store.'),
   etcd_debugging_mvcc_events_total: counter('Events sent to watchers.'),
   etcd_debugging_mvcc_pending_events_total: gauge('Events waiting to be sent to watchers.'),
   etcd_debugging_mvcc_watch_stream_total: gauge('Watch streams.'),
@@ -83,6 +82,14 @@ export const HISTOGRAMS = {
   etcd_disk_backend_defrag_duration_seconds: {
     help: 'Durations of defragmentations.',
     buckets: doubling(0.1, 13),
+  },
+  etcd_mvcc_hash_duration_seconds: {
+    help: 'Durations of hashing the whole store.',
+    buckets: doubling(0.01, 15),
+  },
+  etcd_mvcc_hash_rev_duration_seconds: {
+    help: 'Durations of hashing a revision.',
+    buckets: doubling(0.01, 15),
   },
   etcd_network_peer_round_trip_time_seconds: {
     help: 'Round trips to peers.',

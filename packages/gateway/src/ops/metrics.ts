@@ -1,4 +1,6 @@
 import { Counter, collectDefaultMetrics, Gauge, Histogram, Registry } from 'prom-client';
+import { type GrpcMethod, grpcMethod } from './grpc-methods.ts';
+import { GrpcMetrics } from './grpc-metrics.ts';
 import { HISTOGRAMS, type HistogramName, SAMPLED, type SampledName } from './metric-names.ts';
 
 /** What the parts of a server know about themselves, asked whenever somebody scrapes. */
@@ -19,41 +21,18 @@ export type MetricsIdentity = {
 export type MetricsOptions = {
   /** False for a server that is no member: one that says it has no leader would set alarms off. Default true. */
   readonly member?: boolean;
+  /** Durations of every gRPC method too, etcd's `--metrics extensive`. Default false. */
+  readonly extensive?: boolean;
 };
 
-/** gRPC's names of its status codes, by number. */
-const GRPC_CODES = [
-  'OK',
-  'Canceled',
-  'Unknown',
-  'InvalidArgument',
-  'DeadlineExceeded',
-  'NotFound',
-  'AlreadyExists',
-  'PermissionDenied',
-  'ResourceExhausted',
-  'FailedPrecondition',
-  'Aborted',
-  'OutOfRange',
-  'Unimplemented',
-  'Internal',
-  'Unavailable',
-  'DataLoss',
-  'Unauthenticated',
-] as const;
-
-export type GrpcMethod = {
-  readonly type: 'unary' | 'server_stream' | 'bidi_stream';
-  /** With its package: `etcdserverpb.KV`. */
-  readonly service: string;
-  readonly method: string;
+const WATCH = grpcMethod('etcdserverpb.Watch', 'Watch');
+const DEFRAGMENT = grpcMethod('etcdserverpb.Maintenance', 'Defragment');
+const UPKEEP: Readonly<Record<string, HistogramName>> = {
+  Defragment: 'etcd_disk_backend_defrag_duration_seconds',
+  Snapshot: 'etcd_disk_backend_snapshot_duration_seconds',
+  Hash: 'etcd_mvcc_hash_duration_seconds',
+  HashKV: 'etcd_mvcc_hash_rev_duration_seconds',
 };
-
-const grpcLabels = ({ type, service, method }: GrpcMethod) => ({
-  grpc_type: type,
-  grpc_service: service,
-  grpc_method: method,
-});
 
 /** A server's metrics under etcd's names, in a registry of their own. */
 export class Metrics {
@@ -63,8 +42,7 @@ export class Metrics {
   readonly #histograms = new Map<HistogramName, Histogram>();
   readonly #healthSuccess: Counter;
   readonly #healthFailures: Counter;
-  readonly #grpcStarted: Counter<'grpc_type' | 'grpc_service' | 'grpc_method'>;
-  readonly #grpcHandled: Counter<'grpc_type' | 'grpc_service' | 'grpc_method' | 'grpc_code'>;
+  readonly #grpc: GrpcMetrics;
   #sampled: Partial<Readonly<Record<SampledName, number>>> = {};
 
   constructor(options: MetricsOptions = {}) {
@@ -74,19 +52,9 @@ export class Metrics {
     const counter = (name: string, help: string): Counter => new Counter({ name, help, registers });
     this.#healthSuccess = counter('etcd_server_health_success', 'Health checks that passed.');
     this.#healthFailures = counter('etcd_server_health_failures', 'Health checks that failed.');
-    const labels = ['grpc_type', 'grpc_service', 'grpc_method'] as const;
-    this.#grpcStarted = new Counter({
-      name: 'grpc_server_started_total',
-      help: 'gRPC calls started.',
-      labelNames: labels,
-      registers,
-    });
-    this.#grpcHandled = new Counter({
-      name: 'grpc_server_handled_total',
-      help: 'gRPC calls completed, by code.',
-      labelNames: [...labels, 'grpc_code'],
-      registers,
-    });
+    this.#grpc = new GrpcMetrics({ registry: this.registry, extensive: options.extensive ?? false });
+    this.#sources.push({ sample: () => this.#grpcSample() });
+    this.#addFileLimits();
   }
 
   /** Adds an owner of values. A later source's value wins. */
@@ -109,20 +77,21 @@ export class Metrics {
     (ok ? this.#healthSuccess : this.#healthFailures).inc();
   }
 
-  /** Shows a method with zeros for every code from the start, as etcd does. */
-  registerGrpcMethod(method: GrpcMethod): void {
-    const labels = grpcLabels(method);
-    this.#grpcStarted.inc(labels, 0);
-    for (const grpc_code of GRPC_CODES) this.#grpcHandled.inc({ ...labels, grpc_code }, 0);
-  }
-
-  grpcStarted(method: GrpcMethod): void {
-    this.#grpcStarted.inc(grpcLabels(method));
+  /** A call over gRPC, or over JSON, which stands for one. */
+  grpcStarted(method: GrpcMethod, clientVersion?: string): void {
+    this.#grpc.started(method, clientVersion);
   }
 
   /** `code` is gRPC's number. */
-  grpcHandled(method: GrpcMethod, code: number): void {
-    this.#grpcHandled.inc({ ...grpcLabels(method), grpc_code: GRPC_CODES[code] ?? 'Unknown' });
+  grpcHandled(method: GrpcMethod, code: number, seconds: number): void {
+    this.#grpc.handled(method, code, seconds);
+    if (code === 0) this.#observeUpkeep(method, seconds);
+  }
+
+  /** Bytes of messages, their prefixes included. */
+  grpcBytes(received: number, sent: number): void {
+    this.#grpc.received += received;
+    this.#grpc.sent += sent;
   }
 
   /** Sets the gauges that say who this server is. Once, when it is known. */
@@ -153,6 +122,40 @@ export class Metrics {
       const registers = [this.registry];
       this.#histograms.set(name, new Histogram({ name, help, buckets: [...buckets], registers }));
     }
+  }
+
+  #grpcSample(): ReturnType<MetricsSource['sample']> {
+    return {
+      etcd_network_client_grpc_received_bytes_total: this.#grpc.received,
+      etcd_network_client_grpc_sent_bytes_total: this.#grpc.sent,
+      etcd_debugging_mvcc_watch_stream_total: this.#grpc.open(WATCH),
+      etcd_disk_defrag_inflight: Math.min(1, this.#grpc.open(DEFRAGMENT)),
+    };
+  }
+
+  /** Upkeep that is nothing but its call. */
+  #observeUpkeep({ service, method }: GrpcMethod, seconds: number): void {
+    if (service !== DEFRAGMENT.service) return;
+    const histogram = UPKEEP[method];
+    if (histogram !== undefined) this.observe(histogram, seconds);
+  }
+
+  /** What is known of the process under etcd's own names. */
+  #addFileLimits(): void {
+    const { registry } = this;
+    const copy = (name: string, help: string, source: string): void => {
+      new Gauge({
+        name,
+        help,
+        registers: [registry],
+        async collect() {
+          const values = (await registry.getSingleMetric(source)?.get())?.values ?? [];
+          this.set(Number(values[0]?.value ?? 0));
+        },
+      });
+    };
+    copy('os_fd_used', 'Open file descriptors.', 'process_open_fds');
+    copy('os_fd_limit', 'File descriptors that may be open.', 'process_max_fds');
   }
 
   #addSampled(name: SampledName): void {

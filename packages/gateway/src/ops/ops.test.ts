@@ -5,7 +5,8 @@ import type { Alarm, AlarmRequest, RangeRequest, WithHeader } from '@muster/kv';
 import { RealClock } from '../../../../test/support/real-clock.ts';
 import { testGateway } from '../../test/gateway-harness.ts';
 import { StoreApi } from '../../test/store-api.ts';
-import { createMetrics, type GrpcMethod } from './metrics.ts';
+import type { GrpcMethod } from './grpc-methods.ts';
+import { createMetrics } from './metrics.ts';
 
 /** A store with troubles to order. */
 class Patient extends StoreApi {
@@ -109,9 +110,8 @@ test("/metrics under etcd's names", async () => {
   metrics.addSource({ sample: () => ({ etcd_mvcc_db_total_size_in_bytes: 4096 }) });
   metrics.observe('etcd_disk_wal_fsync_duration_seconds', 0.003);
   metrics.identify({ serverId: 'ab', serverVersion: '3.6.1', clusterVersion: '3.6' });
-  metrics.registerGrpcMethod(PUT);
   metrics.grpcStarted(PUT);
-  metrics.grpcHandled(PUT, 9);
+  metrics.grpcHandled(PUT, 9, 0.1);
   const { gateway } = testGateway({ metrics });
   const scrape = async () => (await gateway.app.request('http://x/metrics')).text();
   const text = await scrape();

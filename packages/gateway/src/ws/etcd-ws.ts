@@ -7,11 +7,10 @@ import type { IncomingMessage } from 'node:http';
 import type { Socket } from 'node:net';
 import type { CallOptions } from '@muster/kv';
 import type { WebSocket } from 'ws';
-import { type EtcdJson, withoutScheme } from '../etcd-json/etcd-json.ts';
+import { type CountedUnary, type EtcdJson, withoutScheme } from '../etcd-json/etcd-json.ts';
 import { JsonScanner } from '../etcd-json/json-scanner.ts';
 import { errorBody, StatusError, streamErrorBody } from '../etcd-json/status-error.ts';
 import type { StreamCall, StreamOutput } from '../etcd-json/stream.ts';
-import type { UnaryRoute } from '../etcd-json/unary.ts';
 import { Outbox, type Outboxes } from '../outbox/outbox.ts';
 
 const NEWLINE = Buffer.from('\n');
@@ -74,7 +73,7 @@ function toBuffer(data: RawData): Buffer {
 }
 
 /** Answers the first value that arrives, then hangs up. */
-function serveUnary(json: EtcdJson, ws: WebSocket, route: UnaryRoute, options: CallOptions): void {
+function serveUnary(json: EtcdJson, ws: WebSocket, route: CountedUnary, options: CallOptions): void {
   const scanner = new JsonScanner();
   const decoder = new TextDecoder();
   let text = '';
@@ -93,7 +92,7 @@ function serveUnary(json: EtcdJson, ws: WebSocket, route: UnaryRoute, options: C
     const gone = new AbortController();
     ws.on('close', () => gone.abort());
     json
-      .unary(route, text, { ...options, signal: gone.signal })
+      .unary(route, text, route.blocks ? { ...options, signal: gone.signal } : options)
       .then((reply) => sendLast(ws, Buffer.from(reply.body)));
   });
 }

@@ -9,7 +9,8 @@ export type GrpcMethod = {
 
 /** Told what the server does, for metrics. Must not throw. */
 export interface GrpcObserver {
-  grpcStarted(method: GrpcMethod): void;
+  /** `clientVersion` is what the client says of itself, such as `3.6`. */
+  grpcStarted(method: GrpcMethod, clientVersion?: string): void;
   /** `code` is gRPC's number. */
   grpcHandled(method: GrpcMethod, code: number, seconds: number): void;
   /** Bytes of messages, their prefixes included. */

@@ -21,6 +21,8 @@ export type CallStart = {
   readonly stream: ServerHttp2Stream;
   readonly connection: Connection;
   readonly options: CallOptions;
+  /** As the client's metadata has it. */
+  readonly clientVersion: string | undefined;
 };
 
 const DEADLINE = new GrpcStatus(GrpcCode.DEADLINE_EXCEEDED, 'context deadline exceeded');
@@ -40,7 +42,7 @@ export abstract class ServerCall {
   #deadline: Timer | undefined;
   #over = false;
 
-  constructor(host: CallHost, route: Route, { stream, connection, options }: CallStart) {
+  constructor(host: CallHost, route: Route, { stream, connection, options, clientVersion }: CallStart) {
     this.host = host;
     this.#route = route;
     this.stream = stream;
@@ -50,7 +52,7 @@ export abstract class ServerCall {
     this.#abort = abortable ? new AbortController() : undefined;
     this.options = this.#abort === undefined ? options : { ...options, signal: this.#abort.signal };
     connection.callOpened();
-    host.observer?.grpcStarted(route.method);
+    host.observer?.grpcStarted(route.method, clientVersion);
     if (options.timeoutMs !== undefined) {
       this.#deadline = host.clock.schedule(options.timeoutMs, () => this.#expire());
     }
