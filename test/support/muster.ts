@@ -41,7 +41,12 @@ export type MusterCluster = {
 /** Starts `size` members on free ports of the loopback interface and waits until all serve. */
 export async function startMuster(
   size: number,
-  options: { readonly flags?: readonly string[]; readonly env?: Readonly<Record<string, string>> } = {},
+  options: {
+    readonly flags?: readonly string[];
+    readonly env?: Readonly<Record<string, string>>;
+    /** Called for each member before any is started. */
+    readonly prepare?: (member: MusterMember, initialCluster: string) => Promise<void>;
+  } = {},
 ): Promise<MusterCluster> {
   const ports = await freePorts(size * 2);
   const dir = temporaryDirectory('cluster');
@@ -59,6 +64,7 @@ export async function startMuster(
       env: options.env ?? {},
     }),
   );
+  if (options.prepare) await Promise.all(members.map((m) => options.prepare?.(m, initialCluster)));
   await Promise.all(members.map((member) => member.start()));
   return {
     members,
@@ -71,7 +77,8 @@ export async function startMuster(
   };
 }
 
-function makeMember(config: {
+/** A member that is yet to be started, with nothing but these flags. */
+export function makeMember(config: {
   readonly name: string;
   readonly clientUrl: string;
   readonly peerUrl: string;
