@@ -19,6 +19,7 @@ import type { TLSSocket } from 'node:tls';
 import { assert, deferred } from '@muster/base';
 import { guardTls, type TlsIdentity } from '@muster/wire';
 import { type BindAddress, bindAddress, bindRefusal } from './bind.ts';
+import { openHttp2 } from './http2-opening.ts';
 import { serveHttp2Requests } from './http2-requests.ts';
 import { sniff } from './sniff.ts';
 
@@ -74,7 +75,7 @@ export class ClientPort {
 
   private constructor(options: ListenOptions) {
     this.#options = options;
-    this.#http2 = this.#openHttp2();
+    this.#http2 = this.#createHttp2();
   }
 
   /** Binds every URL, or none. Throws `StartRefused` with etcd's sentence for a port in use. */
@@ -174,14 +175,23 @@ export class ClientPort {
       if (!this.#admit(socket)) return;
       this.#undecided.add(socket);
       socket.once('close', () => this.#undecided.delete(socket));
-      sniff(socket, this.#options.limits.headersTimeoutMs, (what) => {
+      const { headersTimeoutMs } = this.#options.limits;
+      sniff(socket, headersTimeoutMs, (what) => {
+        if (what === 'http2') return this.#openHttp2Connection(socket);
         this.#undecided.delete(socket);
-        if (what === 'http2') this.#http2.emit('connection', socket);
-        else if (what === 'http1') serveHttp1(socket);
+        if (what === 'http1') serveHttp1(socket);
         else refuseBadRequest(Object.assign(new Error('late'), { code: 'ERR_HTTP_REQUEST_TIMEOUT' }), socket);
       });
     });
     return server;
+  }
+
+  #openHttp2Connection(socket: Socket): void {
+    openHttp2(socket, this.#options.limits.headersTimeoutMs, (ready) => {
+      this.#undecided.delete(socket);
+      if (ready) this.#http2.emit('connection', socket);
+      else socket.destroy();
+    });
   }
 
   /** The same with the question left to ALPN; who does not take part in that speaks HTTP/1.1. */
@@ -207,7 +217,7 @@ export class ClientPort {
   }
 
   /** Listens nowhere: it is handed the connections that speak HTTP/2. */
-  #openHttp2(): Http2Server {
+  #createHttp2(): Http2Server {
     const { grpc, door } = this.#options;
     const server = createHttp2Server({ ...grpc?.http2Options });
     server.on('session', (session) => {
