@@ -42,14 +42,14 @@ export class AuthGate {
    * The same caller after time has passed: what it came with is looked at again when rights have changed meanwhile.
    * Throws as `identify` does.
    */
-  again(origin: Origin, options: CallOptions): Origin {
+  again(origin: Origin, options: CallOptions): Origin | Promise<Origin> {
     if (origin === 'internal') return origin;
     if (!this.enabled) return 'anonymous';
-    const { revision } = this.#member.machine.auth;
-    if (typeof origin === 'object' && origin.authRevision === revision) return origin;
-    if (this.#signed !== undefined && options.token !== undefined) throw new KvError('AUTH_OLD_REVISION');
-    if (options.token !== undefined) return this.#ofKnownToken(options.token) ?? invalidToken();
-    return this.identify(options) as Origin;
+    if (typeof origin === 'object') {
+      if (origin.authRevision === this.#member.machine.auth.revision) return origin;
+      if (this.#signed !== undefined && options.token !== undefined) throw new KvError('AUTH_OLD_REVISION');
+    }
+    return this.identify(options);
   }
 
   #ofToken(token: string, options: CallOptions): Origin | Promise<Origin> {

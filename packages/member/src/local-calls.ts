@@ -96,9 +96,7 @@ export class LocalCalls {
   ): Promise<Origin> {
     const origin = identified instanceof Promise ? await identified : identified;
     try {
-      const now = this.gate.again(origin, options);
-      check(this.member.machine.auth, now);
-      return now;
+      return await this.#checked(options, origin, check);
     } catch (error) {
       if (KvError.from(error).code !== 'PERMISSION_DENIED') throw error;
     }
@@ -114,8 +112,10 @@ export class LocalCalls {
     return this.#checked(options, origin, check);
   }
 
-  #checked(options: CallOptions, origin: Origin, check: Check): Origin {
-    const now = this.gate.again(origin, options);
+  async #checked(options: CallOptions, before: Origin, check: Check): Promise<Origin> {
+    let now = this.gate.again(before, options);
+    // Rights may change again while a token is looked at.
+    while (now instanceof Promise) now = this.gate.again(await now, options);
     check(this.member.machine.auth, now);
     return now;
   }
@@ -189,11 +189,20 @@ export class LocalCalls {
       try {
         return await this.#submit(command, options, type, origin);
       } catch (error) {
-        // Nothing was changed. A signed token is refused at the next look, for it names the revision.
-        const isOld = error instanceof KvError && error.code === 'AUTH_OLD_REVISION';
-        if (!isOld || typeof origin !== 'object' || retries === OLD_REVISION_RETRIES) throw error;
+        if (retries === OLD_REVISION_RETRIES || !this.#mayKnowBetter(error, origin, options)) throw error;
       }
     }
+  }
+
+  /**
+   * Whether a write was refused for what this member knew of its caller and by now knows better: nothing was changed. A
+   * signed token is refused at the next look, for it names its revision.
+   */
+  #mayKnowBetter(error: unknown, origin: Origin, { token, certificateName }: CallOptions): boolean {
+    if (!(error instanceof KvError)) return false;
+    if (typeof origin === 'object') return error.code === 'AUTH_OLD_REVISION';
+    const hasCredential = token !== undefined || certificateName !== undefined;
+    return origin === 'anonymous' && error.code === 'USER_EMPTY' && hasCredential;
   }
 
   /** A promise only where it takes one: writes of one caller keep their order. */

@@ -1,6 +1,6 @@
 import { ManualClock, Prng, utf8 } from '@muster/base';
 import type { EtcdApi, MemberInfo } from '@muster/kv';
-import { LocalApi, Member, type MemberLimits } from '../src/index.ts';
+import { type AuthPorts, LocalApi, Member, type MemberLimits } from '../src/index.ts';
 import { decodeRaftMeta, RAFT_META_KEY } from '../src/raft-meta.ts';
 import { PausableClock } from './pausable-clock.ts';
 import { simAuth } from './sim-auth.ts';
@@ -32,6 +32,9 @@ export class SimCluster {
   /** etcd's strict-reconfig-check. */
   strict = true;
 
+  /** For members that start from now on. */
+  auth: AuthPorts;
+
   /** What a process would end with. */
   onFatal: (m: SimMember, error: Error) => void = (_m, error) => {
     throw error;
@@ -39,6 +42,7 @@ export class SimCluster {
 
   constructor(size: number, seed: number | string, limits: Partial<MemberLimits> = {}) {
     this.prng = new Prng(seed);
+    this.auth = simAuth(this.prng);
     this.network = new SimNetwork(this.clock, this.prng);
     this.#limits = limits;
     this.#lastId = size;
@@ -115,7 +119,7 @@ export class SimCluster {
         this.clock.defer(() => this.crash(m));
       },
     });
-    m.api = new LocalApi(m.member, { version: '3.6.5', quotaBytes: 0, auth: simAuth(this.prng) });
+    m.api = new LocalApi(m.member, { version: '3.6.5', quotaBytes: 0, auth: this.auth });
     m.member.start();
     this.network.attach(m.transport);
   }

@@ -172,7 +172,7 @@ test('users, roles and rights are what the plain rules say, also after a restart
         [...model.users].map(([user, held]) => [user, [...held].sort()]).sort(),
       );
     }),
-    { numRuns: 600 },
+    { numRuns: 1500 },
   );
 });
 
