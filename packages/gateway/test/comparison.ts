@@ -44,9 +44,15 @@ export class Comparison {
   }
 
   /** Asks both at once; their answer is returned. */
-  async compare(path: string, request: Ask): Promise<Answer> {
+  compare(path: string, request: Ask): Promise<Answer> {
+    return this.compareEach(path, [request, request]);
+  }
+
+  /** Asks each with a request of its own, such as one with its own token. */
+  async compareEach(path: string, [first, request]: readonly [Ask, Ask] | readonly Ask[]): Promise<Answer> {
+    if (first === undefined || request === undefined) throw new TypeError('a request for each is needed');
     const [theirs, mine] = await Promise.all([
-      ask(this.ports[0], path, request),
+      ask(this.ports[0], path, first),
       ask(this.ports[1], path, request),
     ]);
     const what = `${request.method ?? 'POST'} ${path} ${String(request.body).slice(0, 2000)}`;
