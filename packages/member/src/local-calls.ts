@@ -81,8 +81,12 @@ export class LocalCalls {
 
   #startWatch(request: WatchRequest, sink: WatchSink, options: CallOptions, origin: Origin): WatchHandle {
     const { hub, watchdog } = this.member;
-    if (!options.requireLeader) return hub.watch(request, sink, origin);
-    return watchdog.watch((what, into) => hub.watch(what, into, origin), request, sink);
+    const { certificateName } = options;
+    // Users may come to count while it lasts: then it is this user's.
+    const isNamed = origin === 'anonymous' && certificateName !== undefined;
+    const holder: Origin = isNamed ? { username: certificateName, authRevision: 0 } : origin;
+    if (!options.requireLeader) return hub.watch(request, sink, holder);
+    return watchdog.watch((what, into) => hub.watch(what, into, holder), request, sink);
   }
 
   /**

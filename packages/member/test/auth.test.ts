@@ -402,9 +402,13 @@ describe('watches', () => {
     assert.deepEqual(anns, ['created', 'put a@2', DENIED]);
     await cluster.wait(a.api.authDisable(root));
     const nobodys = watched(a, 'a', undefined, {});
+    const named = watched(a, 'a', undefined, { certificateName: 'root' });
     await cluster.wait(put(a, 'a', {}));
     await cluster.wait(a.api.authEnable());
     assert.deepEqual(nobodys, ['created', 'put a@3', NOBODY]);
+    await cluster.wait(put(a, 'a', INTERNAL));
+    await cluster.run(100);
+    assert.deepEqual(named, ['created', 'put a@3', 'put a@4']);
   });
 
   test('a member that got an image in place of the log ends watches whose right went meanwhile', async () => {
