@@ -5,6 +5,8 @@ import type { GrpcLimits } from './grpc-limits.ts';
 
 /** Pings that came too early and are forgiven, as gRPC does it. */
 const STRIKES_MAX = 2;
+/** Acknowledgements and window updates that go out between two pings; what is more is answers. */
+const HOUSEKEEPING_BYTES = 128;
 const TOO_MANY_PINGS = Buffer.from('too_many_pings');
 
 /** One client connection: who it is, and the rules of keepalive (gRPC's A8 and etcd's figures). */
@@ -19,6 +21,8 @@ export class Connection {
   #strikes = 0;
   /** Something was sent since the last ping: a client may probe then, for instance to measure the delay. */
   #sent = true;
+  /** Of the socket at the last ping. A large answer leaves in pieces, and a client probes for each of them. */
+  #bytesAtPing = 0;
   #lastHeardMs: number;
   #timer: Timer | undefined;
 
@@ -66,7 +70,10 @@ export class Connection {
     const now = this.#clock.nowMs();
     const since = now - this.#lastPingMs;
     this.#lastPingMs = now;
-    if (this.#sent) {
+    const bytes = this.#session.socket.bytesWritten;
+    const sending = bytes - this.#bytesAtPing > HOUSEKEEPING_BYTES;
+    this.#bytesAtPing = bytes;
+    if (this.#sent || sending) {
       this.#sent = false;
       this.#strikes = 0;
       return;
