@@ -1,5 +1,6 @@
 import assert from 'node:assert/strict';
 import { Prng, utf8, utf8Text } from '@muster/base';
+import { Changes } from './changes.ts';
 import { Follower, Register, Renewals } from './observers.ts';
 import { put, SimCluster, type SimMember } from './sim-cluster.ts';
 
@@ -10,15 +11,17 @@ export class FaultRun {
   readonly acked = new Set<number>();
   readonly register: Register;
   readonly renewals: Renewals;
-  readonly followers: Follower[];
+  readonly followers = new Map<bigint, Follower>();
+  /** Set in runs whose members come and go. */
+  readonly changes: Changes | undefined;
   #next = 0;
 
-  constructor(seed: number) {
+  constructor(seed: number, withChanges = false) {
     this.cluster = new SimCluster(3, seed, { logEntriesMax: 60, logCatchUpEntries: 20 });
     this.prng = new Prng(seed * 31 + 7);
     this.register = new Register(this.cluster);
     this.renewals = new Renewals(this.cluster);
-    this.followers = this.cluster.members.map(() => new Follower(this.cluster, this.prng));
+    this.changes = withChanges ? new Changes(this.cluster, this.prng) : undefined;
     const { options } = this.cluster.network;
     options.loss = this.prng.chance(0.5) ? 0.03 : 0;
     options.duplicate = this.prng.chance(0.5) ? 0.05 : 0;
@@ -40,7 +43,8 @@ export class FaultRun {
       for (let i = prng.int(0, 3); i > 0; i--) this.register.read(prng.pick(live));
       if (prng.chance(0.3)) this.renewals.renew(prng.pick(live));
       if (prng.chance(0.2)) this.renewals.check(prng.pick(live));
-      for (const [i, m] of cluster.members.entries()) this.followers[i]?.follow(m);
+      this.#follow();
+      this.changes?.step(prng.pick(live));
       await cluster.run(prng.int(1, 8) * (prng.chance(0.05) ? 100 : 5));
       this.#fault(live);
       if (cluster.live().length === 0 || prng.chance(0.15)) this.#startAll();
@@ -76,8 +80,25 @@ export class FaultRun {
     leader?.api.moveLeader({ targetId: this.prng.pick(members).id }).catch(() => {});
   }
 
+  /** Those that are members as the leader knows it: started, and in the end caught up. */
+  #members(): SimMember[] {
+    const table = this.cluster.leader?.member?.machine.members() ?? [];
+    return this.cluster.members.filter((m) => m.member && table.some(({ id }) => id === m.id));
+  }
+
+  /** A learner serves no watches. */
+  #follow(): void {
+    for (const m of this.cluster.members) {
+      const table = m.member?.machine.members() ?? [];
+      if (!table.some(({ id, isLearner }) => id === m.id && !isLearner)) continue;
+      const follower = this.followers.get(m.id) ?? new Follower(this.cluster, this.prng);
+      this.followers.set(m.id, follower);
+      follower.follow(m);
+    }
+  }
+
   #startAll(): void {
-    for (const m of this.cluster.members) if (!m.member) this.cluster.start(m);
+    for (const m of this.cluster.members) if (!m.member && !m.removed) this.cluster.start(m);
   }
 
   async check(): Promise<void> {
@@ -89,10 +110,16 @@ export class FaultRun {
       m.clock.resume();
     }
     this.#startAll();
-    for (const [i, m] of cluster.members.entries()) this.followers[i]?.follow(m);
+    this.#follow();
     await cluster.elect();
     await cluster.run(3000);
-    const reader = this.prng.pick(cluster.members);
+    this.changes?.check();
+    this.#startAll();
+    await cluster.run(1000);
+    const members = this.#members();
+    this.#follow();
+    const voters = members.filter((m) => !m.member?.isLearner);
+    const reader = this.prng.pick(voters);
     this.#write(reader);
     await cluster.run(1000);
     const { kvs } = await cluster.wait(reader.api.range({ key: utf8('k'), rangeEnd: utf8('l') }));
@@ -100,15 +127,25 @@ export class FaultRun {
     for (const n of acked) assert.ok(found.has(n), `write ${n} was acknowledged and is gone`);
     for (const [n, kv] of found) assert.equal(kv.version, 1, `write ${n} was applied ${kv.version} times`);
     // A lease that nobody renews any more may end just now.
-    const applied = () => new Set(cluster.members.map((m) => m.member?.applied)).size;
+    const applied = () => new Set(members.map((m) => m.member?.applied)).size;
     assert.ok(await cluster.run(1000, () => applied() === 1), 'all members apply all there is');
-    const hashes = cluster.members.map((m) => m.member?.machine.hashKv(0).hash);
+    this.changes?.check();
+    const hashes = members.map((m) => m.member?.machine.storeHash());
     assert.equal(new Set(hashes).size, 1, `members disagree: ${hashes}`);
     assert.ok(acked.has(this.#next), 'a write is acknowledged once all faults are over');
     assert.deepEqual(this.register.problems, []);
     assert.deepEqual(this.renewals.problems, []);
     const there = kvs.map((kv) => ({ revision: kv.modRevision, text: utf8Text(kv.key) }));
     there.sort((a, b) => a.revision - b.revision);
-    for (const follower of this.followers) follower.assertSaw(there);
+    for (const m of voters) this.followers.get(m.id)?.assertSaw(there);
   }
+}
+
+/** `MEMBER_SEED=7` replays one, `MEMBER_SEED=1000-2000` hunts. */
+export function chosenSeeds(): number[] {
+  const [from, to] = (process.env.MEMBER_SEED ?? '1-25').split('-').map(Number) as [
+    number,
+    number | undefined,
+  ];
+  return Array.from({ length: (to ?? from) - from + 1 }, (_, i) => from + i);
 }

@@ -4,7 +4,7 @@ import { utf8, utf8Text } from '@muster/base';
 import { KvError } from '@muster/contract';
 import type { WatchResponse } from '@muster/kv';
 import type { PeerMessage } from '../src/index.ts';
-import { FaultRun } from './fault-run.ts';
+import { chosenSeeds, FaultRun } from './fault-run.ts';
 import { put, SimCluster, type SimMember } from './sim-cluster.ts';
 
 async function get(
@@ -496,15 +496,6 @@ async function randomFaults(seed: number): Promise<void> {
   const run = new FaultRun(seed);
   await run.run();
   await run.check();
-}
-
-/** `MEMBER_SEED=7` replays one, `MEMBER_SEED=1000-2000` hunts. */
-function chosenSeeds(): number[] {
-  const [from, to] = (process.env.MEMBER_SEED ?? '1-25').split('-').map(Number) as [
-    number,
-    number | undefined,
-  ];
-  return Array.from({ length: (to ?? from) - from + 1 }, (_, i) => from + i);
 }
 
 for (const seed of chosenSeeds()) {

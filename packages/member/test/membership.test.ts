@@ -3,6 +3,7 @@ import { describe, test } from 'node:test';
 import { utf8, utf8Text } from '@muster/base';
 import { KvError } from '@muster/contract';
 import type { WatchResponse } from '@muster/kv';
+import { chosenSeeds, FaultRun } from './fault-run.ts';
 import { put, SimCluster, type SimMember } from './sim-cluster.ts';
 
 const code = async (promise: Promise<unknown>): Promise<string> =>
@@ -274,3 +275,13 @@ describe('callers that want a leader', () => {
     assert.deepEqual(plain, ['created']);
   });
 });
+
+for (const seed of chosenSeeds()) {
+  test(`members come and go among random faults, seed ${seed} (MEMBER_SEED=${seed} replays it)`, async (t) => {
+    const run = new FaultRun(seed, true);
+    await run.run();
+    await run.check();
+    const { added, promoted, removed } = run.changes ?? assert.fail('members change');
+    t.diagnostic(`${added} added, ${promoted} promoted, ${removed} removed`);
+  });
+}

@@ -1,6 +1,6 @@
 import { ManualClock, Prng, utf8 } from '@muster/base';
 import type { EtcdApi, MemberInfo } from '@muster/kv';
-import { type AuthPorts, LocalApi, Member, type MemberLimits } from '../src/index.ts';
+import { type AuthPorts, isUnfilled, LocalApi, Member, type MemberLimits } from '../src/index.ts';
 import { decodeRaftMeta, RAFT_META_KEY } from '../src/raft-meta.ts';
 import { PausableClock } from './pausable-clock.ts';
 import { simAuth } from './sim-auth.ts';
@@ -85,6 +85,8 @@ export class SimCluster {
   }
 
   start(m: SimMember): void {
+    // Nothing came before it crashed: it asks again who the members are.
+    if (m.joining && isUnfilled(m.disk.engine)) m.joining = this.#anyTable() ?? m.joining;
     m.clock = new PausableClock(this.clock);
     m.transport = new SimTransport(m.id, this.network, m.clock, (id) => this.#diskOf(id));
     m.member = new Member({
@@ -179,6 +181,11 @@ export class SimCluster {
     const leader = this.leader;
     if (!leader) throw new Error('no leader was elected in 20 simulated seconds');
     return leader;
+  }
+
+  #anyTable(): readonly MemberInfo[] | undefined {
+    const knowing = this.members.find((m) => (m.member?.machine.members().length ?? 0) > 0);
+    return (this.leader ?? knowing)?.member?.machine.members();
   }
 
   #diskOf(id: bigint): SimDisk {
