@@ -223,9 +223,12 @@ export class KvError extends Error {
     return new KvError('INTERNAL', { detail, cause: thrown });
   }
 
-  /** The first row with exactly this text, for what comes back from another etcd server. */
+  /**
+   * The first row with exactly this text, for what comes back from another etcd server. Also when it stands behind the
+   * status that Go writes before it, as in the reasons of watches that are not allowed.
+   */
   static fromText(text: string): KvError | undefined {
-    const code = codeByText.get(text);
+    const code = codeByText.get(text.replace(STATUS_BEFORE, ''));
     return code === undefined ? undefined : new KvError(code);
   }
 }
@@ -234,6 +237,8 @@ function remoteRow(row: ErrorRow, { code, text }: RemoteStatus): ErrorRow {
   const known = code >= GrpcCode.CANCELLED && code <= GrpcCode.UNAUTHENTICATED;
   return { ...row, text, grpc: known ? (code as GrpcCodeNumber) : GrpcCode.UNKNOWN };
 }
+
+const STATUS_BEFORE = /^rpc error: code = \w+ desc = /;
 
 const codeByText = new Map<string, ErrorCode>(
   (Object.keys(ERRORS) as ErrorCode[]).reverse().map((code) => [ERRORS[code].text, code]),
