@@ -9,5 +9,7 @@ if (!process.env.NODE_COMPILE_CACHE) {
     join(process.env.XDG_CACHE_HOME || join(homedir(), '.cache'), 'muster', 'code'),
   );
 }
+// Warnings of libraries are for their developers, not for who runs a command.
+process.noDeprecation = true;
 const { main } = await import('./main.ts');
 await main();

@@ -145,5 +145,5 @@ function unquote(quoted: string): Uint8Array | undefined {
       parts.push(Uint8Array.of(escaped));
     }
   }
-  return Buffer.concat(parts);
+  return Uint8Array.from(Buffer.concat(parts));
 }
