@@ -43,6 +43,9 @@ function masked(text: string): string {
       '$1#',
     )
     .replace(/("(?:ID|version)":|"(?:ID|Version|PrevVersion)" : |lease )[0-9a-f]+/g, '$1#')
+    .replace(/("hash":)\d+/g, '$1#')
+    .replace(/\d+ [kM]B/g, '<size>')
+    .replace(/(\| +\d+ +){3}\|/g, '| TERM | INDEX | APPLIED |')
     .replace(/took = [0-9.µm]+s|"took":"[^"]*"|\d[0-9.]*[µm]s/g, '<took>')
     .replace(/ +\|/g, ' |')
     .replace(/\| +/g, '| ')
@@ -104,7 +107,6 @@ const LINES: readonly (readonly [line: string, input?: string])[] = [
   ['user delete u1'],
   ['role delete r1'],
   ['auth disable'],
-  ['compaction 0'],
   ['compaction 99999999'],
   ['del --prefix d/ --prev-kv'],
   ['del nothing -w json'],

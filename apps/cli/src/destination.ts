@@ -3,7 +3,7 @@ import { badArgs } from './failure.ts';
 import type { Call } from './line/command.ts';
 
 /** Flags of commands that write to a second cluster. */
-export type DestinationFlags = {
+type DestinationFlags = {
   readonly 'dest-cacert': string;
   readonly 'dest-cert': string;
   readonly 'dest-insecure-transport': boolean;

@@ -10,9 +10,9 @@ import { rootCommand } from './tree/root.ts';
 
 const WITHOUT_TABLE = FORMATS.filter((format) => format !== 'table');
 
-export type Connect = (spec: ConnectSpec, globals: Globals, io: Io) => Promise<EtcdClient>;
+type Connect = (spec: ConnectSpec, globals: Globals, io: Io) => Promise<EtcdClient>;
 
-export type RunOptions = {
+type RunOptions = {
   /** What the program was called. */
   readonly name: string;
   readonly argv: readonly string[];

@@ -3,7 +3,7 @@ import { type ReflectMessage, reflect } from '@bufbuild/protobuf/reflect';
 import * as rpc from './gen/rpc_pb.js';
 
 /** A message's fields under their proto names; a oneof as Go shows it: its name, then the choice in camel case. */
-export type MessageFields = { readonly [name: string]: unknown };
+type MessageFields = { readonly [name: string]: unknown };
 
 /** The bytes of one of etcd's own messages, such as `RangeResponse`. For tools that print them. */
 export function encodeMessage(name: string, fields: MessageFields): Uint8Array {

@@ -24,7 +24,7 @@ const THROUGHPUT_SHARE_MIN = 0.9;
 const SLOWEST_SECONDS_MAX = 0.5;
 const STDDEV_SECONDS_MAX = 0.1;
 
-export type PerfResult = {
+type PerfResult = {
   readonly writes: number;
   readonly seconds: number;
   readonly slowest: number;

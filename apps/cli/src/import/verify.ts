@@ -3,7 +3,7 @@ import type { EtcdClient } from '../client.ts';
 import { Failure } from '../failure.ts';
 import { type KeyRange, pagesByKey } from './source.ts';
 
-export type Digest = { readonly keys: number; readonly hash: string };
+type Digest = { readonly keys: number; readonly hash: string };
 
 /** Count and SHA-256 of all keys with their values at a revision, but for one key. */
 async function digest(

@@ -2,7 +2,7 @@ import { Exit, Failure } from '../failure.ts';
 import { type Command, type Group, isGroup, type Verb } from './command.ts';
 import { BadFlagValue, bool, type Flag, type Flags } from './flag.ts';
 
-export type Parsed = {
+type Parsed = {
   /** Names from below the root to the command. */
   readonly path: readonly string[];
   readonly command: Command;

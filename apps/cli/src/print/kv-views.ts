@@ -14,7 +14,7 @@ import { type GoValue, goQuote, hexEscaped, omitEmpty } from './go-text.ts';
 import { headerFields, headerJson } from './header.ts';
 import type { SimpleStyle, Text, View } from './printer.ts';
 
-export type GetStyle = { readonly valueOnly: boolean; readonly countOnly: boolean };
+type GetStyle = { readonly valueOnly: boolean; readonly countOnly: boolean };
 
 export function putView(result: WithHeader<PutResult>): View {
   return {

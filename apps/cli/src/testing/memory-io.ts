@@ -1,7 +1,7 @@
 import { Readable } from 'node:stream';
 import type { Io } from '../io.ts';
 
-export type MemoryIo = Io & { readonly chunks: Buffer[]; outText(): string; errText(): string };
+type MemoryIo = Io & { readonly chunks: Buffer[]; outText(): string; errText(): string };
 
 /** Streams of a command under test: input from a text, output kept. */
 export function memoryIo(input = '', env: Readonly<Record<string, string>> = {}): MemoryIo {

@@ -15,7 +15,7 @@ export const MEMBER_UPDATE_FLAGS = {
   'peer-urls': strings('comma separated peer URLs for the updated member'),
 };
 
-export const MEMBER: Group = {
+const MEMBER: Group = {
   name: 'member',
   summary: 'Membership related commands',
   children: [
