@@ -18,6 +18,7 @@ type Feature =
   | 'progress-request'
   | 'watch-back-pressure'
   | 'watch-nothing-held'
+  | 'one-member'
   | 'watch-future-progress'
   | 'watch-negative-start-refused'
   | 'tombstone-kept-at-compaction'

@@ -74,6 +74,14 @@ function origins(value: string): readonly string[] {
   return all;
 }
 
+const BALANCES = ['sticky', 'round-robin'] as const;
+
+function balance(value: string): (typeof BALANCES)[number] {
+  const found = BALANCES.find((one) => one === value);
+  if (found === undefined) throw new BadValue(`expected one of ${BALANCES.join(', ')}`);
+  return found;
+}
+
 const LEVELS = ['debug', 'info', 'warn', 'error'] as const;
 export type Level = (typeof LEVELS)[number];
 
@@ -93,6 +101,7 @@ const FLAGS = {
   key: flag(text, '', 'PEM file of its key.'),
   'server-name': flag(text, '', "Name expected in the members' certificates instead of their address."),
   'insecure-skip-tls-verify': flag(boolean, 'false', 'Do not verify the members. For tests.'),
+  balance: flag(balance, 'sticky', 'Stay with one member while it is well, or use all in turn: round-robin.'),
   'dial-timeout': flag(duration, '5s', 'How long a call waits for a connection to a member.'),
   'keepalive-time': flag(duration, '10s', 'Ping members after so much silence; 0 never.'),
   'keepalive-timeout': flag(duration, '6s', 'Give a connection up that answers no ping for so long.'),

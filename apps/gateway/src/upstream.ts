@@ -77,6 +77,7 @@ function connectOptions(values: FlagValues): ConnectOptions {
   const credentials = credentialsOf(values);
   return {
     endpoints: values.endpoints,
+    balance: values.balance,
     dialTimeoutMs: values['dial-timeout'],
     keepaliveTimeMs: values['keepalive-time'],
     keepaliveTimeoutMs: values['keepalive-timeout'],

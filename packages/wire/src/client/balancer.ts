@@ -6,19 +6,21 @@ import { CallFailure } from './failure.ts';
 type Waiter = { readonly wake: () => void };
 
 /**
- * Round robin over the endpoints that are connected and have not just failed; over those that have, when there is no
- * other; and waits while none is connected.
+ * In turn over the endpoints that are connected and have not just failed, or always the same one of them for as long as
+ * that holds; one that has failed, when there is no other; and waits while none is connected.
  */
 export class Balancer {
   readonly #clock: Clock;
   readonly #dialTimeoutMs: number;
+  readonly #sticky: boolean;
   readonly #waiters = new Set<Waiter>();
   #channels: readonly EndpointChannel[] = [];
   #turn = 0;
   #closed = false;
 
-  constructor(clock: Clock, dialTimeoutMs: number) {
+  constructor(clock: Clock, dialTimeoutMs: number, sticky: boolean) {
     this.#clock = clock;
+    this.#sticky = sticky;
     this.#dialTimeoutMs = dialTimeoutMs;
   }
 
@@ -47,14 +49,14 @@ export class Balancer {
     this.wake();
   }
 
-  /** The next one in turn, or `undefined` when none is connected. */
+  /** The one to use now, or `undefined` when none is connected. */
   pick(): EndpointChannel | undefined {
     const { length } = this.#channels;
     let second: EndpointChannel | undefined;
     for (let i = 0; i < length; i++) {
       const channel = this.#channels[(this.#turn + i) % length] as EndpointChannel;
       if (channel.healthy) {
-        this.#turn = (this.#turn + i + 1) % length;
+        this.#turn = (this.#turn + i + (this.#sticky ? 0 : 1)) % length;
         return channel;
       }
       if (channel.ready) second ??= channel;
@@ -64,7 +66,7 @@ export class Balancer {
   }
 
   /**
-   * The next one in turn as soon as one is connected. Rejects with a `CallFailure` when `timeoutMs` or the dial timeout
+   * The one to use as soon as one is connected. Rejects with a `CallFailure` when `timeoutMs` or the dial timeout
    * is over, whichever is first, or by the signal.
    */
   async ready(timeoutMs: number | undefined, signal: AbortSignal | undefined): Promise<EndpointChannel> {

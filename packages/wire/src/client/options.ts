@@ -28,6 +28,11 @@ export type ConnectOptions = {
   readonly tls?: ClientTls;
   /** Whom calls are made as that bring no token of their own. */
   readonly credentials?: ClientCredentials;
+  /**
+   * `round-robin`, the default, spreads calls over all members, as etcd's own clients do. `sticky` stays with one while
+   * it is well: what was written is then also seen by a watch that begins, and by reads that are not linearizable.
+   */
+  readonly balance?: 'round-robin' | 'sticky';
   /** How long a call without a nearer deadline waits for a connection. Default 5 s. */
   readonly dialTimeoutMs?: number;
   /** Ping after so much silence while calls are open, 0 never. Default 10 s; servers refuse less than 5 s. */
