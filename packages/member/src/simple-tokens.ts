@@ -5,10 +5,10 @@ import type { ApplyResult, Command } from '@muster/kv';
 export const TOKEN_TTL_SECONDS = 300;
 /** Tokens alive at a time; the one that was not used for longest goes first. Each of them took a password check. */
 export const TOKENS_MAX = 65_536;
-/** Uses of a token within this time move its end once. */
+/** Uses of a token within this time move its place in the order once. */
 const TOUCH_MS = 1000;
 
-type Token = { readonly username: string; usedMs: number };
+type Token = { readonly username: string; usedMs: number; placedMs: number };
 
 /**
  * Tokens that a log entry installed on every member (reference 2.14): in memory alone, so that a restart forgets them,
@@ -31,7 +31,8 @@ export class SimpleTokens {
 
   install(token: string, username: string): void {
     this.#expire();
-    this.#tokens.set(token, { username, usedMs: this.#clock.nowMs() });
+    const now = this.#clock.nowMs();
+    this.#tokens.set(token, { username, usedMs: now, placedMs: now });
     for (const oldest of this.#tokens.keys()) {
       if (this.#tokens.size <= TOKENS_MAX) break;
       this.#tokens.delete(oldest);
@@ -42,13 +43,14 @@ export class SimpleTokens {
   use(token: string): string | undefined {
     const found = this.#tokens.get(token);
     if (found === undefined) return undefined;
-    const idleMs = this.#clock.nowMs() - found.usedMs;
-    if (idleMs > this.#ttlMs) {
+    const now = this.#clock.nowMs();
+    if (now - found.usedMs > this.#ttlMs) {
       this.#tokens.delete(token);
       return undefined;
     }
-    if (idleMs >= TOUCH_MS) {
-      found.usedMs += idleMs;
+    found.usedMs = now;
+    if (now - found.placedMs >= TOUCH_MS) {
+      found.placedMs = now;
       this.#tokens.delete(token);
       this.#tokens.set(token, found);
     }

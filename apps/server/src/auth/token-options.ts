@@ -12,7 +12,7 @@ export type TokenOptions =
       readonly ttlMs: number;
     };
 
-export const SIGN_METHODS = [
+const SIGN_METHODS = [
   'RS256',
   'RS384',
   'RS512',

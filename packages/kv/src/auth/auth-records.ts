@@ -26,7 +26,7 @@ export type AuthUser = {
 /** `permissions` ascend by key, then by range end. */
 export type AuthRole = { readonly name: string; readonly permissions: readonly Permission[] };
 
-export type AuthMeta = { readonly enabled: boolean; readonly revision: number };
+type AuthMeta = { readonly enabled: boolean; readonly revision: number };
 
 const writer = new ByteWriter();
 
