@@ -2,7 +2,7 @@ import { compareBytes } from '@muster/base';
 import type { Entry } from './engine.ts';
 import { type KeyRange, keyRange } from './key-range.ts';
 import type { MvccStore } from './mvcc-store.ts';
-import { decodeHead, type KeyHead } from './records.ts';
+import { decodeHead, isDeletion, type KeyHead } from './records.ts';
 import type { KeyValue, RangeRequest, RangeResult, SortTarget } from './types.ts';
 
 const NO_VALUE = new Uint8Array(0);
@@ -25,10 +25,10 @@ export function readRange(
   visibleRevision: number,
 ): RangeResult {
   store.counters.ranges++;
-  const scan = new Scan(store, request, revision);
+  const scan = new Scan(store, request, revision, visibleRevision);
   const range = keyRange(request.key, request.rangeEnd);
-  if (range.kind === 'single') scan.take(request.key, store.head(request.key));
-  else for (const [key, record] of headsIn(store, range)) scan.take(key, decodeHead(record));
+  if (range.kind === 'single') scan.take(request.key, store.engine.get('keys', request.key));
+  else for (const [key, record] of headsIn(store, range)) scan.take(key, record);
   if (request.countOnly) return { revision: visibleRevision, kvs: [], more: false, count: scan.count };
   sortFound(store, scan.found, request);
   const limit = limitOf(request);
@@ -57,16 +57,26 @@ class Scan {
   readonly #request: RangeRequest;
   readonly #revision: number;
   readonly #collectMax: number;
+  /** No record is newer than `#revision`. */
+  readonly #atNewest: boolean;
 
-  constructor(store: MvccStore, request: RangeRequest, revision: number) {
+  constructor(store: MvccStore, request: RangeRequest, revision: number, visibleRevision: number) {
     this.#store = store;
     this.#request = request;
     this.#revision = revision;
     this.#collectMax = collectMax(request);
+    this.#atNewest = revision === visibleRevision;
   }
 
-  take(key: Uint8Array, head: KeyHead | undefined): void {
-    if (head === undefined) return;
+  /** A key and its record in table `keys`. */
+  take(key: Uint8Array, record: Uint8Array | undefined): void {
+    if (record === undefined) return;
+    // Nothing but the count is left to tell, as for all of a large range beyond a small limit.
+    if (this.#atNewest && (this.more || this.#request.countOnly)) {
+      if (!isDeletion(record)) this.count++;
+      return;
+    }
+    const head = decodeHead(record);
     if (head.main <= this.#revision) {
       if (head.deleted) return;
       this.#add({ key, head, kv: undefined });
@@ -87,12 +97,13 @@ class Scan {
 }
 
 /**
- * How many keys are read in key order before the sort. With an explicit order, or with bounds, all are sorted first
+ * How many keys are read in key order before the sort. With an explicit order other than theirs, or with bounds, all are sorted first
  * and cut afterwards. A sort target without either has etcd sort the limit and the one key more that it read to know
  * whether there is one (seen on etcd 3.4.23: a limit of 3 may answer the 1st, 3rd and 4th key).
  */
 function collectMax(request: RangeRequest): number {
   const { sortOrder, sortTarget = 'key' } = request;
+  if (sortOrder === 'ascend' && sortTarget === 'key') return limitOf(request);
   if (sortOrder === 'ascend' || sortOrder === 'descend') return Number.POSITIVE_INFINITY;
   if (sortTarget === 'key') return limitOf(request);
   return hasBounds(request) ? Number.POSITIVE_INFINITY : limitOf(request) + 1;

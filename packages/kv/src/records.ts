@@ -154,6 +154,7 @@ export function encodeChange(
   return writer.take();
 }
 
+/** Of a record of either table. */
 export function isDeletion(record: Uint8Array): boolean {
   return ((record[0] as number) & DELETED) !== 0;
 }
