@@ -240,6 +240,12 @@ for (const kind of KINDS) {
         assert.match(resumed.err, /^going on from revision \d+\n$/);
         assert.match(resumed.out, /^imported 7 keys/);
         assert.equal((await at('get i/newer')).out, 'i/newer\n1\n');
+
+        // A source that was never compacted, whose last changes are not among what is copied.
+        await at('put back/a 1');
+        await at('put elsewhere 1');
+        const back = await at(`import --prefix back/ --follow=false ${endpoint}`);
+        assert.match(back.out, /^imported 1 keys and 0 leases/, back.err);
       } finally {
         await target.stop();
       }

@@ -32,7 +32,9 @@ export async function main(): Promise<void> {
         if (process.stdout.writableNeedDrain) await once(process.stdout, 'drain');
       },
       env: process.env,
-      stdin: process.stdin,
+      get stdin() {
+        return process.stdin;
+      },
       errIsTerminal: process.stderr.isTTY === true,
     },
     signal: stop.signal,

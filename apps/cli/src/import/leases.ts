@@ -8,6 +8,7 @@ const RENEWALS = 16;
 /** Leases are renewed this often at least within their TTL. */
 const RENEWALS_PER_TTL = 3;
 const ROUND_MIN_MS = 1_000;
+const ROUND_MAX_SECONDS = 60;
 
 /** The source's leases under the same ids at the destination, kept alive there while they live at the source. */
 export class ImportedLeases {
@@ -55,7 +56,8 @@ export class ImportedLeases {
   /** Renews until the signal aborts. What ended at the source is left to end here. */
   async keepAlive(signal: AbortSignal): Promise<void> {
     while (!signal.aborted) {
-      const shortest = Math.min(...this.#known.values(), 60);
+      let shortest = ROUND_MAX_SECONDS;
+      for (const ttlSeconds of this.#known.values()) shortest = Math.min(shortest, ttlSeconds);
       await pause(Math.max(ROUND_MIN_MS, (shortest * 1000) / RENEWALS_PER_TTL), signal);
       const ids = [...this.#known.keys()];
       await inParallel(RENEWALS, async () => {

@@ -80,12 +80,13 @@ export type SourceState = {
   readonly compacted: number;
 };
 
-/** A watch from the first revision tells how far back the history goes. */
+/** A watch from the first revision tells how far back the history goes: it is canceled, or gets as far as progress. */
 export async function sourceState(client: EtcdClient, signal: AbortSignal): Promise<SourceState> {
   const { header } = await client.api.range({ key: bytesOf('\0'), countOnly: true }, client.options(signal));
   const { clusterId, revision = 0 } = header;
   const probe = { key: bytesOf('\0'), startRevision: 1 };
-  for await (const message of watchMessages(client.api, probe, signal)) {
+  const messages = watchMessages(client.api, probe, signal, {}, (handle) => handle.requestProgress());
+  for await (const message of messages) {
     if (message.type === 'created') continue;
     if (message.type === 'canceled') {
       if (message.compactRevision === 0) throw new KvError('INTERNAL', { detail: message.reason });
