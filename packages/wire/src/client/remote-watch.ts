@@ -121,6 +121,7 @@ export class RemoteWatch implements WatchHandle {
   // ---- what its stream tells it ----
 
   created(header: ResponseHeader): void {
+    if (this.#parked) return;
     const revision = header.revision ?? 0;
     this.#seen(header);
     this.#partial = [];
@@ -133,6 +134,7 @@ export class RemoteWatch implements WatchHandle {
 
   /** `more`: the last of these events' revision may be continued in the next answer. */
   events(header: ResponseHeader, events: readonly Event[], more: boolean): void {
+    if (this.#parked) return;
     this.#seen(header);
     const whole = this.#whole(events, more);
     const last = whole.at(-1);
@@ -149,7 +151,7 @@ export class RemoteWatch implements WatchHandle {
   progress(header: ResponseHeader, requested: boolean, trusted: boolean): void {
     const revision = header.revision ?? 0;
     const quietMs = this.#clock.nowMs() - this.#lastSeenMs;
-    if (requested && !this.#wantsProgress) return;
+    if (this.#parked || (requested && !this.#wantsProgress)) return;
     if (!trusted && !this.#caughtUp && quietMs < CLIENT_LIMITS.progressQuietMs) return;
     // Of a watch that starts in the future nothing is due yet.
     if (revision < this.#expected - 1) return;
