@@ -3,7 +3,7 @@ import type { StatusError } from './status-error.ts';
 import { resultLine, type StreamOutput, type StreamSession } from './stream.ts';
 
 /** What one request of a server stream stands for. */
-export type ListSource<R, T> = {
+type ListSource<R, T> = {
   /** Throws for a request that cannot be read. */
   readonly request: (value: JsonValue | undefined) => R;
   /** `signal` fires when nobody listens any more. */

@@ -18,7 +18,7 @@ export type MetricsIdentity = {
   readonly clusterVersion: string;
 };
 
-export type MetricsOptions = {
+type MetricsOptions = {
   /** False for a server that is no member: one that says it has no leader would set alarms off. Default true. */
   readonly member?: boolean;
   /** Durations of every gRPC method too, etcd's `--metrics extensive`. Default false. */

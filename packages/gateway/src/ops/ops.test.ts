@@ -5,6 +5,7 @@ import type { Alarm, AlarmRequest, RangeRequest, WithHeader } from '@muster/kv';
 import { RealClock } from '../../../../test/support/real-clock.ts';
 import { testGateway } from '../../test/gateway-harness.ts';
 import { StoreApi } from '../../test/store-api.ts';
+import { tokenApi } from '../../test/token-api.ts';
 import type { GrpcMethod } from './grpc-methods.ts';
 import { createMetrics } from './metrics.ts';
 
@@ -138,4 +139,17 @@ test("/metrics under etcd's names", async () => {
   const later = await scrape();
   assert.match(later, /^etcd_server_has_leader 0$/m);
   assert.match(later, /^etcd_server_leader_changes_seen_total 3$/m);
+});
+
+test('health is told to those who are no user', async () => {
+  const { gateway } = testGateway({ api: tokenApi(new StoreApi(new RealClock())) });
+  for (const path of ['/health', '/health?serializable=true', '/livez', '/readyz', '/version', '/metrics']) {
+    const { status } = await gateway.app.request(`http://x${path}`);
+    assert.equal(status, 200, path);
+  }
+  const refused = await gateway.app.request('http://x/v3/kv/range', {
+    method: 'POST',
+    body: '{"key":"YQ=="}',
+  });
+  assert.equal(refused.status, 400);
 });
