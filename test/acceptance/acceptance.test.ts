@@ -10,7 +10,7 @@ import { portsInARow } from '../support/ports.ts';
 
 const HERE = import.meta.dirname;
 const SERVER = join(HERE, '../../apps/server/src/main.ts');
-const MUSTERCTL = join(HERE, '../../apps/cli/src/main.ts');
+const MUSTERCTL = join(HERE, '../../apps/cli/bin/musterctl');
 
 const PROGRAMS = [
   ['etcdctl', 'etcd-client'],
@@ -44,11 +44,10 @@ describe('acceptance checks', { timeout: 600_000 }, () => {
     skip: missing.length > 0 && `missing: ${missing.map(([, pkg]) => pkg).join(', ')}`,
   }, async () => {
     const dir = temporaryDirectory('etcdctl');
-    const musterctl = wrapper(dir, 'musterctl', MUSTERCTL);
     const env = {
       ETCD_BIN: wrapper(dir, 'muster-server', SERVER),
       REAL_ETCD: debianProgram('etcd', 'etcd-server') as string,
-      RESTORE_CMD: `${musterctl} snapshot restore $SNAP --name $NAME --data-dir $DIR --initial-cluster $NAME=$PEER --initial-advertise-peer-urls $PEER`,
+      RESTORE_CMD: `${MUSTERCTL} snapshot restore $SNAP --name $NAME --data-dir $DIR --initial-cluster $NAME=$PEER --initial-advertise-peer-urls $PEER`,
       BASE_PORT: String(await portsInARow(40)),
       WORK: join(dir, 'work'),
     };
