@@ -33,8 +33,9 @@ export class StreamCall extends ServerCall implements StreamOutput {
     this.#begun = true;
     this.connection.sent();
     this.host.observer?.grpcBytes?.(0, frame.length);
-    this.stream.write(frame);
-    if (this.stream.writableLength >= this.host.limits.streamBufferBytes) this.#full = true;
+    // Only a write that was told to wait is followed by `drain`.
+    const { streamBufferBytes } = this.host.limits;
+    if (!this.stream.write(frame) && this.stream.writableLength >= streamBufferBytes) this.#full = true;
     return !this.#full;
   }
 
