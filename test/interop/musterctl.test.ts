@@ -116,7 +116,7 @@ const UNDO: readonly string[] = ['del --prefix d/', 'user delete u1', 'role dele
 
 for (const kind of KINDS) {
   const skip = etcdctl === undefined || !canRun(kind);
-  describe(`musterctl and etcdctl on ${kind}`, { skip, timeout: 120_000 }, () => {
+  describe(`musterctl and etcdctl on ${kind}`, { skip, timeout: 240_000 }, () => {
     let servers: Servers;
     let endpoint: string;
     const on = (program: string, line: string, input?: string) =>
@@ -252,7 +252,7 @@ for (const kind of KINDS) {
     });
   });
 
-  describe(`musterctl over TLS on ${kind}`, { skip, timeout: 60_000 }, () => {
+  describe(`musterctl over TLS on ${kind}`, { skip, timeout: 120_000 }, () => {
     test('a certificate opens, none is refused', async () => {
       const servers = await startServers(kind, { tls: true });
       try {
@@ -274,7 +274,7 @@ for (const kind of KINDS) {
   });
 }
 
-describe('services', { timeout: 60_000 }, () => {
+describe('services', { timeout: 120_000 }, () => {
   test('are listed, shown, drained, and stay drained whatever the owner writes', async () => {
     const servers = await startServers('muster');
     const endpoint = servers.addresses[0] as string;
