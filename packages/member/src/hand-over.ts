@@ -1,5 +1,5 @@
 import type { Clock } from '@muster/base';
-import { NONE, type NodeId, type RaftNode } from '@muster/raft';
+import { type ConfChangeStep, NONE, type NodeId, type RaftNode } from '@muster/raft';
 import type { MemberLog } from './member-log.ts';
 
 /** Moves leadership to another voter and says when it leads. */
@@ -55,6 +55,17 @@ export class HandOver {
       if (!leads) this.#log('warn', 'leadership was not handed over', { to });
       done();
     });
+  }
+
+  /**
+   * Before a leader lets a change into its log that removes itself, it makes another one lead, which then takes the
+   * change: else it could be gone before the others know that the change is committed, and could not elect without it.
+   */
+  beforeChange(steps: readonly ConfChangeStep[]): void {
+    const { id, role } = this.#raft;
+    if (role !== 'leader' || !steps.some(({ type, node }) => type === 'remove' && node === id)) return;
+    const target = this.#successor();
+    if (target !== undefined) this.#raft.transferLeadership(target);
   }
 
   /** A leader that cannot write its own log applies nothing and answers no renewal: somebody else should lead. */

@@ -38,9 +38,15 @@ export class MemberParts {
     this.#c = context;
   }
 
-  proposer(): Proposer {
+  proposer(handOver: HandOver): Proposer {
     const { raft, options, limits, firstNumber } = this.#c;
-    return new Proposer({ raft, clock: options.clock, limits, firstSequence: firstNumber() });
+    return new Proposer({
+      raft,
+      clock: options.clock,
+      limits,
+      firstSequence: firstNumber(),
+      beforeChange: (steps) => handOver.beforeChange(steps),
+    });
   }
 
   handOver(): HandOver {

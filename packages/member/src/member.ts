@@ -132,7 +132,7 @@ export class Member {
       header: (revision) => this.header(revision),
     });
     this.tokens = new SimpleTokens(options.clock, options.tokenTtlSeconds ?? TOKEN_TTL_SECONDS);
-    this.#proposer = parts.proposer();
+    this.#proposer = parts.proposer(this.#handOver);
     this.#persister = new Persister({
       wal: options.wal,
       hardState: start.hardState,
@@ -494,17 +494,14 @@ export class Member {
     this.#wake();
   }
 
-  /** Later than what is being applied: who asked for the removal is answered first, and the others are told of it. */
   #onRemoved(): void {
-    this.clock.defer(() => {
-      if (this.#state !== 'running') return;
-      const stopped = new KvError('STOPPED');
-      this.#proposer.failAll(stopped);
-      this.#reads.failAll(stopped);
-      this.#link.failAll(stopped);
-      this.#peerCalls.failAll(stopped);
-      this.#options.onRemoved();
-    });
+    if (this.#state !== 'running') return;
+    const stopped = new KvError('STOPPED');
+    this.#proposer.failAll(stopped);
+    this.#reads.failAll(stopped);
+    this.#link.failAll(stopped);
+    this.#peerCalls.failAll(stopped);
+    this.#options.onRemoved();
   }
 
   #revokeWatches(): void {

@@ -2,6 +2,9 @@ import type { Command, MemberInfo, StateMachine } from '@muster/kv';
 import type { ConfChangeStep, NodeId } from '@muster/raft';
 import type { MemberOptions, MembershipPolicy } from './member-options.ts';
 
+/** Election timeouts that a removed member stays for the others' sake. */
+const LINGER_ELECTIONS = 2;
+
 /** What a command changes of raft's configuration; `undefined` when nothing. */
 export function confChangeSteps(command: Command): readonly ConfChangeStep[] | undefined {
   switch (command.type) {
@@ -58,15 +61,20 @@ export class Membership {
     const peers = new Map<NodeId, readonly string[]>();
     for (const member of members) if (member.id !== id) peers.set(member.id, member.peerUrls);
     transport.setPeers(peers, { members, removed });
-    if (removed.has(id)) this.leave('its own log');
+    if (removed.has(id)) this.leave('its own log', true);
   }
 
-  /** This member was removed: `source` is who says so. It is final, for no removed id ever comes back. */
-  leave(source: string): void {
+  /**
+   * This member was removed: `source` is who says so. It is final, for no removed id ever comes back. One that has its
+   * removal in its own log may be the only one who knows that it is committed, while the others need its vote to find
+   * out: it serves nobody any more and goes on answering them for a while.
+   */
+  leave(source: string, lingers = false): void {
     if (this.#removed) return;
     this.#removed = true;
-    this.#options.log('error', REMOVED_TEXT, { source });
-    this.#onRemoved();
+    const { clock, electionMs, log } = this.#options;
+    log('error', REMOVED_TEXT, { source });
+    clock.schedule(lingers ? LINGER_ELECTIONS * electionMs : 0, () => this.#onRemoved());
   }
 }
 

@@ -1,4 +1,4 @@
-import type { NodeId, RaftNode } from '@muster/raft';
+import { decodeConfChange, type NodeId, type RaftNode } from '@muster/raft';
 import type { Admission } from './admission.ts';
 import type { HandOver } from './hand-over.ts';
 import type { Installer } from './installer.ts';
@@ -24,7 +24,9 @@ export function peerEvents(to: {
     if (message.type === 'raft') {
       const { message: inner } = message;
       const isDropped = inner.type === 'append' && inner.entries.length > 0 && isFull();
-      if (admission.admitted && !isDropped) raft.step(inner);
+      if (!admission.admitted || isDropped) return;
+      if (inner.type === 'propose') forwarded(inner.entries);
+      raft.step(inner);
     } else if (message.type === 'request') {
       link.onRequest(from, message.id, message.body);
     } else {
@@ -32,6 +34,11 @@ export function peerEvents(to: {
       if (admission.onResponse(from, id, body) || calls.onResponse(from, id, body)) return;
       link.onResponse(from, id, body);
     }
+  };
+  /** Its refusal follows from what `beforeChange` started. */
+  const forwarded = (entries: readonly { readonly type: string; readonly data: Uint8Array }[]): void => {
+    const [entry] = entries;
+    if (entry?.type === 'config') handOver.beforeChange(decodeConfChange(entry.data).steps);
   };
   return (event) => {
     switch (event.type) {

@@ -16,6 +16,7 @@ test('writes whose time is over do not stay queued while nobody leads', () => {
     clock,
     limits: { ...DEFAULT_LIMITS, pendingMax: 10 },
     firstSequence: 0,
+    beforeChange: () => {},
   });
   const errors: (string | undefined)[] = [];
   for (let round = 0; round < 20; round++) {
@@ -38,6 +39,7 @@ test('what a leader concluded in its term is refused once it leads in another, o
     clock,
     limits: DEFAULT_LIMITS,
     firstSequence: 0,
+    beforeChange: () => {},
   });
   const errors: string[] = [];
   const submit = () =>

@@ -17,6 +17,7 @@ export class Proposer {
   readonly #clock: Clock;
   readonly #limits: MemberLimits;
   readonly #pending: PendingWrites;
+  readonly #beforeChange: (steps: readonly ConfChangeStep[]) => void;
   #queue: PendingWrite[] = [];
   #unsent: PendingWrite[] = [];
   #sequence: number;
@@ -29,11 +30,14 @@ export class Proposer {
     readonly clock: Clock;
     readonly limits: MemberLimits;
     readonly firstSequence: number;
+    /** Told of a change of raft's configuration right before it is proposed. */
+    readonly beforeChange: (steps: readonly ConfChangeStep[]) => void;
   }) {
     this.#raft = options.raft;
     this.#clock = options.clock;
     this.#limits = options.limits;
     this.#pending = new PendingWrites(options.limits);
+    this.#beforeChange = options.beforeChange;
     this.#sequence = options.firstSequence;
     this.#context = options.firstSequence;
   }
@@ -107,6 +111,7 @@ export class Proposer {
   /** A membership change travels alone. */
   #hand(batch: readonly PendingWrite[], context: number): ConfChangeResult {
     const [first] = batch;
+    if (first?.steps) this.#beforeChange(first.steps);
     if (first?.steps)
       return this.#raft.proposeConfChange({ steps: first.steps, context: first.data }, context);
     return this.#raft.propose(

@@ -1,6 +1,7 @@
 /** Random changes of the members of a simulated cluster, and what must hold of them at every moment. */
 import assert from 'node:assert/strict';
 import type { Prng } from '@muster/base';
+import { decodeRaftMeta, RAFT_META_KEY } from '../src/index.ts';
 import type { SimCluster, SimMember } from './sim-cluster.ts';
 
 /** Members at a time; more would only make the runs slow. */
@@ -42,22 +43,24 @@ export class Changes {
 
   /** One leader a term, and one configuration an index: for raft and for the table of members alike. */
   check(): void {
-    for (const { id, member } of this.#cluster.members) {
+    for (const { id, member, disk } of this.#cluster.members) {
       if (!member) continue;
-      const { role, term, confState } = member.raftStatus();
+      const { role, term } = member.raftStatus();
       if (role === 'leader') {
         const other = this.#leaders.get(term) ?? id;
         assert.equal(id, other, `m${id} and m${other} lead in term ${term}`);
         this.#leaders.set(term, id);
       }
       const table = member.machine.members();
-      if (table.length === 0) continue;
+      const meta = disk.engine.get('meta', RAFT_META_KEY);
+      if (!meta || table.length === 0) continue;
+      const { index, confState } = decodeRaftMeta(meta);
       const ids = (learners: boolean) => table.filter((m) => m.isLearner === learners).map((m) => m.id);
       assert.deepEqual([confState.voters, confState.learners], [ids(false), ids(true)], `m${id} is torn`);
       const text = `${confState.voters} ${confState.learners} ${table.flatMap((m) => m.peerUrls)}`;
-      const known = this.#configurations.get(member.applied) ?? { member: id, text };
-      assert.equal(text, known.text, `m${id} and m${known.member} differ at ${member.applied}`);
-      this.#configurations.set(member.applied, known);
+      const known = this.#configurations.get(index) ?? { member: id, text };
+      assert.equal(text, known.text, `m${id} and m${known.member} differ at ${index}`);
+      this.#configurations.set(index, known);
     }
   }
 

@@ -97,8 +97,9 @@ export class FaultRun {
     }
   }
 
-  #startAll(): void {
-    for (const m of this.cluster.members) if (!m.member && !m.removed) this.cluster.start(m);
+  /** Who was removed may be needed once more, to tell the others. */
+  #startAll(alsoRemoved = false): void {
+    for (const m of this.cluster.members) if (!m.member && (!m.removed || alsoRemoved)) this.cluster.start(m);
   }
 
   async check(): Promise<void> {
@@ -109,7 +110,7 @@ export class FaultRun {
       m.disk.full = false;
       m.clock.resume();
     }
-    this.#startAll();
+    this.#startAll(true);
     this.#follow();
     await cluster.elect();
     await cluster.run(3000);

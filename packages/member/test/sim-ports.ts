@@ -192,10 +192,10 @@ export class SimNetwork {
     return this.#members.has(to) && !this.#cuts.has(`${from}>${to}`);
   }
 
-  /** As at the handshake: strangers get nowhere, and who was removed is told so. */
+  /** As at the handshake: strangers are newer members, and who was removed is told so. */
   #admits(from: NodeId, to: NodeId): boolean {
     const [caller, receiver] = [this.#members.get(from), this.#members.get(to)];
-    if (!caller || !receiver?.removed.has(from)) return receiver?.peers.has(from) ?? false;
+    if (!caller || !receiver?.removed.has(from)) return receiver !== undefined;
     this.#clock.schedule(this.options.delayMs, () => {
       if (this.up(to, from)) caller.deliver({ type: 'removed', by: to });
     });

@@ -1,5 +1,6 @@
 import type { Clock, Prng } from '@muster/base';
 import type { PeerEvent } from '@muster/member';
+import type { NodeId } from '@muster/raft';
 import type { TlsIdentity } from '../tls/identity.ts';
 import type { Self } from './handshake.ts';
 import type { PeerLimits } from './limits.ts';
@@ -22,4 +23,7 @@ export type PeerEnv = {
   /** There must be one where an address says `tls`. */
   readonly tls: TlsIdentity | undefined;
   readonly emit: (event: PeerEvent) => void;
+  /** Where the others can dial this member, as far as it knows. */
+  readonly urls: () => readonly string[];
+  readonly onRoundTrip: (peer: NodeId, ms: number) => void;
 };

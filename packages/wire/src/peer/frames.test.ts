@@ -37,6 +37,7 @@ const hello: Hello = {
   from: 1n,
   to: 2n,
   serverVersion: '0.1.0',
+  urls: ['http://10.0.0.1:2380'],
 };
 
 describe('frames', () => {

@@ -11,6 +11,9 @@ export const PROTOCOL_VERSION_MIN = 1;
 
 export const MAGIC = 0x5253_554d; // "MUSR"
 
+/** Of the caller's own URLs; a handshake frame is small. */
+const HELLO_URLS_MAX = 2;
+
 export type ConnectionKind = 'messages' | 'snapshot';
 
 export type Hello = {
@@ -21,6 +24,8 @@ export type Hello = {
   readonly from: NodeId;
   readonly to: NodeId;
   readonly serverVersion: string;
+  /** Where the caller can be dialled, for who does not know it yet. */
+  readonly urls: readonly string[];
 };
 
 export type Welcome = { readonly version: number; readonly id: NodeId; readonly serverVersion: string };
@@ -51,6 +56,9 @@ export function encodeHello(hello: Hello): Uint8Array {
     writer.u64(hello.from);
     writer.u64(hello.to);
     writer.text(hello.serverVersion);
+    const urls = hello.urls.slice(0, HELLO_URLS_MAX);
+    writer.varint(urls.length);
+    for (const url of urls) writer.text(url);
   });
 }
 
@@ -71,7 +79,14 @@ export function decodeHello(frame: Frame): Hello {
     from: reader.u64(),
     to: reader.u64(),
     serverVersion: reader.text(PEER_LIMITS.textBytes),
+    urls: decodeUrls(reader),
   };
+}
+
+function decodeUrls(reader: ByteReader): string[] {
+  const count = reader.varint();
+  if (count > HELLO_URLS_MAX) throw new MalformedFrame(`a hello with ${count} URLs`);
+  return Array.from({ length: count }, () => reader.text(PEER_LIMITS.textBytes));
 }
 
 export function encodeWelcome(welcome: Welcome): Uint8Array {

@@ -25,6 +25,10 @@ import { SnapshotReceiver } from './snapshot-receiver.ts';
 type InboundHost = {
   readonly env: PeerEnv;
   standing(sender: NodeId): 'member' | 'removed' | 'unknown';
+  /** A caller of the same cluster that is not known yet; false refuses it. */
+  acquaint(stranger: NodeId, urls: readonly string[]): boolean;
+  /** The connection on which a sender's messages came is over. */
+  onSenderGone(sender: NodeId): void;
   /** The answer to a query. */
   clusterInfo(): Uint8Array;
   /** The peer's own connection to us ended without a goodbye, or with one that says it stops. */
@@ -126,7 +130,7 @@ export class Inbound {
       return;
     }
     this.#settle(link);
-    const refusal = refusalOf(hello, env.self, (sender) => this.#host.standing(sender)) ?? this.#busy(hello);
+    const refusal = refusalOf(hello, env.self, () => this.#standing(hello)) ?? this.#busy(hello);
     if (refusal) {
       this.#logRefusal(idText(hello.from), refusal);
       link.endWith(encodeRefusal(refusal));
@@ -148,6 +152,13 @@ export class Inbound {
     };
     if (this.#early) this.#early.push(answer);
     else answer();
+  }
+
+  /** A member that lags may not know who was added since, and needs to hear exactly those. */
+  #standing({ from, urls }: Hello): 'member' | 'removed' | 'unknown' {
+    const standing = this.#host.standing(from);
+    if (standing !== 'unknown' || urls.length === 0) return standing;
+    return this.#host.acquaint(from, urls) ? 'member' : 'unknown';
   }
 
   #busy(hello: Hello): Refusal | undefined {
@@ -217,6 +228,7 @@ export class Inbound {
     if (this.#bySender.get(sender) !== link) return;
     this.#bySender.delete(sender);
     this.#received += link.bytesRead;
+    this.#host.onSenderGone(sender);
   }
 
   #logRefusal(who: string, refusal: Refusal): void {

@@ -29,6 +29,8 @@ export const PEER_LIMITS = {
   snapshotChunkBytes: 256 * 1024,
   /** Without a byte of progress for so long a snapshot transfer is given up. */
   snapshotStallMs: 30_000,
+  /** Members that are newer than what this one has applied; more are refused. */
+  strangers: 16,
   /** Snapshots being received at once. */
   snapshotReceives: 2,
   /** Urls, versions and reasons in control frames. */

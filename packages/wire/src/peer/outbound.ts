@@ -224,7 +224,9 @@ export class Outbound {
     if (state.at === 'dialing') this.#onAnswer(frame, state);
     if (state.at !== 'up' || frame.type !== FRAME.pong) return;
     const number = new ByteReader(frame.payload).varint();
-    if (number === this.#ping.number) this.#roundTripMs = this.#env.clock.nowMs() - this.#ping.sentMs;
+    if (number !== this.#ping.number) return;
+    this.#roundTripMs = this.#env.clock.nowMs() - this.#ping.sentMs;
+    this.#env.onRoundTrip(this.peer, this.#roundTripMs);
   }
 
   #onAnswer(frame: Frame, state: State & { at: 'dialing' }): void {
@@ -290,7 +292,7 @@ const BATCH_OVERHEAD = beginFrame(FRAME.batch).length;
 export function helloTo(to: NodeId, kind: ConnectionKind, env: PeerEnv): Uint8Array {
   const { clusterId, id, serverVersion } = env.self;
   const versions = { versionMin: PROTOCOL_VERSION_MIN, versionMax: PROTOCOL_VERSION };
-  return encodeHello({ ...versions, kind, clusterId, from: id, to, serverVersion });
+  return encodeHello({ ...versions, kind, clusterId, from: id, to, serverVersion, urls: env.urls() });
 }
 
 /** What is wrong with a URL comes when it is dialled. */

@@ -40,7 +40,7 @@ const send = (a: Station, name = 's-1.snap'): Promise<Error | undefined> =>
 async function halfASnapshot(b: Station, name: string, size: number, bytes: Uint8Array) {
   const socket = connect(b.port, '127.0.0.1');
   socket.on('error', () => {});
-  const versions = { versionMin: 1, versionMax: 1, serverVersion: 'x' };
+  const versions = { versionMin: 1, versionMax: 1, serverVersion: 'x', urls: [] };
   socket.write(encodeHello({ ...versions, kind: 'snapshot', clusterId: 7n, from: 1n, to: 2n }));
   await once(socket, 'data');
   socket.write(encodeSnapshotHead({ name, size, message }));

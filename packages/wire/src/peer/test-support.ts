@@ -8,7 +8,7 @@ import { TcpPeerTransport } from './transport.ts';
 
 type RealTimer = { cancelled: boolean; readonly handle: NodeJS.Timeout };
 
-const realClock: Clock = {
+export const realClock: Clock = {
   nowMs: () => performance.now(),
   wallMs: () => Date.now(),
   schedule(delayMs, run): Timer {

@@ -6,9 +6,10 @@ import { describe, it } from 'node:test';
 import { fileURLToPath } from 'node:url';
 import type { PeerEvent, PeerMessage } from '@muster/member';
 import type { Message } from '@muster/raft';
+import { fetchClusterInfo, speaksWith } from './cluster-info.ts';
 import { FRAME, frameOf } from './frames.ts';
 import { encodeHello } from './handshake.ts';
-import { introduce, Station } from './test-support.ts';
+import { introduce, realClock, Station } from './test-support.ts';
 
 const heartbeat = (from: bigint, to: bigint, context: number): PeerMessage => ({
   type: 'raft',
@@ -209,7 +210,7 @@ describe('the peer transport', () => {
       await introduce(a, b as Station);
       // Somebody with the other's id replaces its connection and dies: the closest to half a death from outside.
       const socket = connect(a.port, '127.0.0.1');
-      const versions = { versionMin: 1, versionMax: 1, serverVersion: 'x' };
+      const versions = { versionMin: 1, versionMax: 1, serverVersion: 'x', urls: [] };
       socket.write(encodeHello({ ...versions, kind: 'messages', clusterId: 7n, from: 2n, to: 1n }));
       await once(socket, 'data');
       socket.destroy();
@@ -242,6 +243,77 @@ describe('the peer transport', () => {
     });
   });
 
+  it('tells a removed member that it is one, and anyone who asks who the members are', async () => {
+    await withStations([await Station.open(1n), await Station.open(2n)], async (a, b) => {
+      assert.ok(a && b);
+      await introduce(a, b);
+      const member = (id: bigint, isLearner: boolean) => ({
+        id,
+        name: `m${id}`,
+        peerUrls: [`http://h${id}:2380`, 'https://other:1'],
+        clientUrls: ['http://c:2379'],
+        isLearner,
+      });
+      const members = [member(1n, false), member(2n ** 63n + 5n, true)];
+      a.transport.setPeers(new Map(), { members, removed: new Set([2n]) });
+      assert.deepEqual(await b.event((event) => event.type === 'removed'), { type: 'removed', by: 1n });
+      const info = await fetchClusterInfo(a.url, { clock: realClock, tls: undefined });
+      assert.deepEqual(info, {
+        clusterId: 7n,
+        versionMin: 1,
+        versionMax: 1,
+        serverVersion: '0.1.0',
+        members,
+        removed: [2n],
+      });
+      assert.ok(speaksWith(info));
+      assert.ok(!speaksWith({ versionMin: 2, versionMax: 9 }));
+    });
+  });
+
+  it('hears a member of its cluster that it does not know yet, and answers it', async () => {
+    await withStations([await Station.open(1n), await Station.open(2n)], async (old, fresh) => {
+      assert.ok(old && fresh);
+      const self = { id: 2n, name: '', peerUrls: [fresh.url], clientUrls: [], isLearner: false };
+      old.transport.setPeers(new Map());
+      fresh.transport.setPeers(new Map([[1n, [old.url]]]), { members: [self], removed: new Set() });
+      await old.event((event) => event.type === 'connected');
+      assert.ok(fresh.transport.send(1n, heartbeat(2n, 1n, 5)));
+      await old.event((event) => event.type === 'message');
+      assert.ok(old.transport.send(2n, heartbeat(1n, 2n, 6)));
+      await fresh.event((event) => event.type === 'message');
+      old.transport.setPeers(new Map());
+      assert.notEqual(old.transport.connectedForMs(2n), undefined, 'it stays until it hangs up');
+      fresh.transport.setPeers(new Map());
+      while (old.transport.peerStats().length > 0) await new Promise((resolve) => setImmediate(resolve));
+    });
+  });
+
+  it('says why nobody told who the members are', async () => {
+    const a = await Station.open(1n);
+    const { url } = a;
+    await a.close();
+    const env = { clock: realClock, tls: undefined };
+    await assert.rejects(fetchClusterInfo(url, env), /ECONNREFUSED/);
+    await assert.rejects(fetchClusterInfo('https://127.0.0.1:1', env), /has no peer certificate/);
+    await assert.rejects(fetchClusterInfo('nonsense', env), /cannot be parsed/);
+  });
+
+  it('follows a peer to its new URL, and survives one that cannot be dialled', async () => {
+    const moved = await Station.open(2n);
+    await withStations([await Station.open(1n), await Station.open(2n), moved], async (a, b) => {
+      assert.ok(a && b);
+      await introduce(a, b);
+      moved.transport.setPeers(new Map([[1n, [a.url]]]));
+      a.transport.setPeers(new Map([[2n, ['http://999.999.999.999:1']]]));
+      await a.event(isDown);
+      a.transport.setPeers(new Map([[2n, [moved.url]]]));
+      await a.until(() => a.count('connected') === 2);
+      assert.ok(a.transport.send(2n, heartbeat(1n, 2n, 0)));
+      await moved.event((event) => event.type === 'message');
+    });
+  });
+
   it('keeps callers waiting that come before it knows its peers, instead of refusing them', async () => {
     await withStations([await Station.open(1n), await Station.open(2n)], async (a, b) => {
       b?.transport.setPeers(new Map([[1n, [a?.url ?? '']]]));
@@ -268,7 +340,7 @@ describe('the peer transport', () => {
     await withStations([a, await Station.open(2n)], async (_, b) => {
       await introduce(a, b as Station);
       const socket = connect(a.port, '127.0.0.1');
-      const versions = { versionMin: 1, versionMax: 1, serverVersion: 'x' };
+      const versions = { versionMin: 1, versionMax: 1, serverVersion: 'x', urls: [] };
       socket.write(encodeHello({ ...versions, kind: 'messages', clusterId: 7n, from: 2n, to: 1n }));
       socket.write(frameOf(FRAME.snapshotEnd));
       socket.resume();

@@ -32,6 +32,8 @@ export type TcpPeerTransportOptions = {
   readonly tls?: TlsIdentity;
   readonly log: PeerLog;
   readonly limits?: Partial<PeerLimits>;
+  /** Told of each ping that was answered. */
+  readonly onRoundTrip?: (peer: NodeId, ms: number) => void;
 };
 
 type Cluster = Parameters<PeerTransport['setPeers']>[1];
@@ -46,6 +48,8 @@ export class TcpPeerTransport implements PeerTransport {
   readonly #env: PeerEnv;
   readonly #inbound: Inbound;
   readonly #outbound = new Map<NodeId, Outbound>();
+  /** Callers of this cluster that `setPeers` has not named. */
+  readonly #strangers = new Set<NodeId>();
   readonly #senders = new Map<NodeId, SnapshotSender>();
   readonly #servers: Server[] = [];
   #handler: ((event: PeerEvent) => void) | undefined;
@@ -64,6 +68,8 @@ export class TcpPeerTransport implements PeerTransport {
       tls: options.tls,
       limits: { ...PEER_LIMITS, ...options.limits },
       emit: (event) => this.#emit(event),
+      urls: () => this.#cluster.members.find((member) => member.id === id)?.peerUrls ?? [],
+      onRoundTrip: options.onRoundTrip ?? (() => {}),
     };
     this.#inbound = new Inbound({
       env: this.#env,
@@ -72,6 +78,10 @@ export class TcpPeerTransport implements PeerTransport {
         return this.#outbound.has(sender) ? 'member' : 'unknown';
       },
       clusterInfo: () => this.#clusterInfo(),
+      acquaint: (stranger, urls) => this.#acquaint(stranger, urls),
+      onSenderGone: (sender) => {
+        if (this.#strangers.delete(sender)) this.#drop(sender);
+      },
       onPeerGone: (peer, detail) => this.#outbound.get(peer)?.suspect(detail),
     });
     this.#scheduleTick();
@@ -116,18 +126,16 @@ export class TcpPeerTransport implements PeerTransport {
     this.#cluster = cluster;
     assert(!this.#closed, 'setPeers after close');
     assert(!peers.has(this.#env.self.id), 'a member is not its own peer');
-    for (const [id, outbound] of this.#outbound) {
-      if (peers.has(id)) continue;
-      this.#outbound.delete(id);
-      outbound.close('removed', () => {});
-      this.#senders.get(id)?.abort('the peer was removed');
+    for (const id of [...this.#outbound.keys()]) {
+      if (peers.has(id)) this.#strangers.delete(id);
+      else if (!this.#strangers.has(id) || cluster.removed.has(id)) this.#drop(id);
     }
     for (const [id, urls] of peers) {
       const outbound = this.#outbound.get(id);
       if (outbound) outbound.setUrls(urls);
       else this.#outbound.set(id, new Outbound(id, urls, this.#env));
     }
-    this.#inbound.retain((sender) => peers.has(sender));
+    this.#inbound.retain((sender) => this.#outbound.has(sender));
   }
 
   send(to: NodeId, message: PeerMessage): boolean {
@@ -206,6 +214,22 @@ export class TcpPeerTransport implements PeerTransport {
     });
     guardTls(server, tls, (socket) => this.#inbound.accept(socket));
     return server;
+  }
+
+  #acquaint(stranger: NodeId, urls: readonly string[]): boolean {
+    if (this.#closed || this.#strangers.size >= this.#env.limits.strangers) return false;
+    this.#env.log.info({ peer: idText(stranger), urls }, 'a member that is not known here yet');
+    this.#strangers.add(stranger);
+    this.#outbound.set(stranger, new Outbound(stranger, urls, this.#env));
+    return true;
+  }
+
+  #drop(id: NodeId): void {
+    const outbound = this.#outbound.get(id);
+    this.#outbound.delete(id);
+    this.#strangers.delete(id);
+    outbound?.close('removed', () => {});
+    this.#senders.get(id)?.abort('the peer was removed');
   }
 
   #clusterInfo(): Uint8Array {
