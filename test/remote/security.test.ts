@@ -143,6 +143,19 @@ test('over TLS: with the right certificates, and with none of the wrong ones', {
     await assert.rejects(reads({ ca: pem(ca.cert) }), no);
     await assert.rejects(reads({ ca: pem(ca.cert), cert: pem(stranger.cert), key: pem(stranger.key) }), no);
     await assert.rejects(reads(undefined), no);
+    const renewed = connectEtcd({
+      endpoints: [url],
+      dialTimeoutMs: 4000,
+      tls: { ca: pem(other.cert), ...own },
+    });
+    try {
+      await assert.rejects(renewed.api.range({ key: utf8('a') }, { timeoutMs: 600 }), refused('DEADLINE'));
+      assert.throws(() => renewed.renewTls({ cert: pem(stranger.cert) }), /key values mismatch/);
+      renewed.renewTls({ ca: pem(ca.cert) });
+      assert.equal((await renewed.api.range({ key: utf8('a') }, { timeoutMs: 10_000 })).count, 0);
+    } finally {
+      renewed.close();
+    }
   } finally {
     await etcd.stop('SIGKILL');
   }

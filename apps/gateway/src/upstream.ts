@@ -16,6 +16,9 @@ export class Upstream {
   readonly remote: RemoteEtcd;
   readonly #clock: Clock;
   readonly #log: Logger;
+  readonly #values: FlagValues;
+  #pems: Pems;
+  #brokenPems = '';
   #version: VersionInfo = { server: UNKNOWN, cluster: 'not_decided', storage: UNKNOWN };
   #reachable: boolean | undefined;
   #timer: Timer | undefined;
@@ -25,11 +28,13 @@ export class Upstream {
   constructor(values: FlagValues, clock: Clock, log: Logger) {
     this.#clock = clock;
     this.#log = log;
+    this.#values = values;
+    this.#pems = pemsOf(values);
+    const options = { ...connectOptions(values, this.#pems), clock, log };
     try {
-      this.remote = connectEtcd({ ...connectOptions(values), clock, log });
+      this.remote = connectEtcd(options);
     } catch (error) {
-      if (error instanceof TypeError) throw new StartRefused(error.message, 2);
-      throw error;
+      throw new StartRefused((error as Error).message, error instanceof TypeError ? 2 : 1);
     }
   }
 
@@ -55,6 +60,7 @@ export class Upstream {
   }
 
   async #look(): Promise<void> {
+    this.#renewTls();
     try {
       const { version, storageVersion } = await this.remote.api.status({ timeoutMs: LOOK_TIMEOUT_MS });
       const cluster = version.replace(/^(\d+\.\d+)\..*$/, '$1.0');
@@ -70,10 +76,39 @@ export class Upstream {
     if (this.#closed) return;
     this.#timer = this.#clock.schedule(LOOK_MS, () => void this.#look());
   }
+
+  /** Certificates that were renewed are used for new connections; what cannot be used is said once. */
+  #renewTls(): void {
+    try {
+      const pems = pemsOf(this.#values);
+      if (printOf(pems) === printOf(this.#pems)) return;
+      this.remote.renewTls(pems);
+      this.#pems = pems;
+      this.#brokenPems = '';
+      this.#log.info({}, 'renewed certificates are in use');
+    } catch (error) {
+      const { message } = error as Error;
+      if (message !== this.#brokenPems)
+        this.#log.warn({ error: message }, 'renewed certificates cannot be used');
+      this.#brokenPems = message;
+    }
+  }
 }
 
-function connectOptions(values: FlagValues): ConnectOptions {
-  const tls = tlsOf(values);
+type Pems = Pick<ClientTls, 'ca' | 'cert' | 'key'>;
+
+const printOf = (pems: Pems): string => [pems.ca, pems.cert, pems.key].map(String).join();
+
+function pemsOf({ cacert, cert, key }: FlagValues): Pems {
+  return {
+    ...(cacert === '' ? {} : { ca: pem(cacert) }),
+    ...(cert === '' ? {} : { cert: pem(cert) }),
+    ...(key === '' ? {} : { key: pem(key) }),
+  };
+}
+
+function connectOptions(values: FlagValues, pems: Pems): ConnectOptions {
+  const tls = tlsOf(values, pems);
   const credentials = credentialsOf(values);
   return {
     endpoints: values.endpoints,
@@ -82,7 +117,7 @@ function connectOptions(values: FlagValues): ConnectOptions {
     keepaliveTimeMs: values['keepalive-time'],
     keepaliveTimeoutMs: values['keepalive-timeout'],
     autoSyncMs: values['auto-sync-interval'],
-    ...(tls === undefined ? {} : { tls }),
+    tls,
     ...(credentials === undefined ? {} : { credentials }),
   };
 }
@@ -97,14 +132,13 @@ function credentialsOf({ user, password }: FlagValues): ConnectOptions['credenti
   return { name: user, password };
 }
 
-function tlsOf(values: FlagValues): ClientTls | undefined {
-  const { cacert, cert, key } = values;
-  if ((cert === '') !== (key === ''))
+function tlsOf(values: FlagValues, pems: Pems): ClientTls {
+  if ((values.cert === '') !== (values.key === '')) {
     throw new StartRefused('--cert and --key are given together or not at all', 2);
+  }
   const serverName = values['server-name'];
   return {
-    ...(cacert === '' ? {} : { ca: pem(cacert) }),
-    ...(cert === '' ? {} : { cert: pem(cert), key: pem(key) }),
+    ...pems,
     ...(serverName === '' ? {} : { serverName }),
     insecureSkipVerify: values['insecure-skip-tls-verify'],
   };

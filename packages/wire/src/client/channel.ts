@@ -1,5 +1,4 @@
 import {
-  type ChannelCredentials,
   type ChannelOptions,
   Client,
   type ClientDuplexStream,
@@ -13,10 +12,10 @@ import type { Clock } from '@muster/base';
 import { GrpcCode } from '@muster/contract';
 import { type Codec, encode } from '../convert/codec.ts';
 import type { Method } from '../convert/methods.ts';
+import type { Certificates } from './certificates.ts';
 import type { Endpoint } from './endpoint.ts';
 import { CallFailure, failureOf } from './failure.ts';
 import { CLIENT_LIMITS } from './limits.ts';
-import type { ClientTls } from './options.ts';
 
 /** What goes along with a call. */
 export type Sending = {
@@ -29,7 +28,9 @@ export type Sending = {
 
 export type ChannelSettings = {
   readonly clock: Clock;
-  readonly tls: ClientTls | undefined;
+  readonly certificates: Certificates;
+  /** The name that the servers' certificates are checked against, instead of the endpoint's own. */
+  readonly serverName: string | undefined;
   readonly keepaliveTimeMs: number;
   readonly keepaliveTimeoutMs: number;
 };
@@ -56,7 +57,7 @@ export class EndpointChannel {
     this.#onChange = onChange;
     this.#client = new Client(
       endpoint.target,
-      credentialsFor(endpoint, settings.tls),
+      endpoint.secure ? settings.certificates.credentials() : credentials.createInsecure(),
       channelOptions(settings),
     );
     this.#follow();
@@ -186,16 +187,11 @@ function optionsOf({ timeoutMs }: Sending): GrpcCallOptions {
   return timeoutMs === undefined ? {} : { deadline: Date.now() + timeoutMs };
 }
 
-function credentialsFor(endpoint: Endpoint, tls: ClientTls | undefined): ChannelCredentials {
-  if (!endpoint.secure) return credentials.createInsecure();
-  const pem = (text: string | Uint8Array | undefined) => (text === undefined ? null : Buffer.from(text));
-  return credentials.createSsl(pem(tls?.ca), pem(tls?.key), pem(tls?.cert), {
-    rejectUnauthorized: !(tls?.insecureSkipVerify ?? false),
-    ...(tls?.insecureSkipVerify ? { checkServerIdentity: () => undefined } : {}),
-  });
-}
-
-function channelOptions({ tls, keepaliveTimeMs, keepaliveTimeoutMs }: ChannelSettings): ChannelOptions {
+function channelOptions({
+  serverName,
+  keepaliveTimeMs,
+  keepaliveTimeoutMs,
+}: ChannelSettings): ChannelOptions {
   const pings = keepaliveTimeMs > 0;
   return {
     'grpc.max_receive_message_length': -1,
@@ -209,8 +205,8 @@ function channelOptions({ tls, keepaliveTimeMs, keepaliveTimeoutMs }: ChannelSet
     'grpc.service_config_disable_resolution': 1,
     'grpc.use_local_subchannel_pool': 1,
     'grpc.enable_channelz': 0,
-    ...(tls?.serverName === undefined
+    ...(serverName === undefined
       ? {}
-      : { 'grpc.ssl_target_name_override': tls.serverName, 'grpc.default_authority': tls.serverName }),
+      : { 'grpc.ssl_target_name_override': serverName, 'grpc.default_authority': serverName }),
   };
 }

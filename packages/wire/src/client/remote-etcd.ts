@@ -2,12 +2,13 @@ import { type Clock, Prng, type Timer } from '@muster/base';
 import type { ConcurrencyApi, EtcdApi } from '@muster/kv';
 import { Balancer } from './balancer.ts';
 import { Caller } from './caller.ts';
+import { Certificates } from './certificates.ts';
 import { type ChannelSettings, EndpointChannel } from './channel.ts';
 import { parseEndpoint } from './endpoint.ts';
 import { KeepAlives } from './keep-alives.ts';
 import { CLIENT_LIMITS } from './limits.ts';
 import { NodeClock } from './node-clock.ts';
-import type { ConnectOptions } from './options.ts';
+import type { ClientTls, ConnectOptions } from './options.ts';
 import { RemoteApi } from './remote-api.ts';
 import { RemoteConcurrency } from './remote-concurrency.ts';
 import { Tokens } from './tokens.ts';
@@ -25,6 +26,11 @@ export type RemoteEtcd = {
   direct(endpoint: string): EtcdApi;
   /** Takes the endpoints from the cluster's member list: the client URLs of started voters. */
   sync(): Promise<readonly string[]>;
+  /**
+   * New connections are made with these authorities, certificate and key; open ones stay as they are. Throws when they
+   * do not fit together, and goes on with the former ones.
+   */
+  renewTls(tls: Pick<ClientTls, 'ca' | 'cert' | 'key'>): void;
   /** Ends calls and watches with `context canceled`. Idempotent. */
   close(): void;
 };
@@ -38,7 +44,7 @@ type Access = {
 
 /**
  * A client of any etcd v3 cluster over gRPC. Connects in the background: the first calls wait for it. Throws a
- * `TypeError` for endpoints that cannot be read.
+ * `TypeError` for endpoints that cannot be read, and OpenSSL's error for certificates that do not fit.
  */
 export function connectEtcd(options: ConnectOptions): RemoteEtcd {
   return new Connection(options);
@@ -49,6 +55,7 @@ class Connection implements RemoteEtcd {
   readonly #clock: Clock;
   readonly #prng: Prng;
   readonly #settings: ChannelSettings;
+  readonly #certificates: Certificates;
   readonly #channels = new Map<string, EndpointChannel>();
   readonly #main: Access;
   readonly #direct = new Map<string, Access>();
@@ -59,9 +66,11 @@ class Connection implements RemoteEtcd {
     this.#options = options;
     this.#clock = options.clock ?? new NodeClock();
     this.#prng = options.prng ?? new Prng(crypto.randomUUID());
+    this.#certificates = new Certificates(options.tls ?? {});
     this.#settings = {
       clock: this.#clock,
-      tls: options.tls,
+      certificates: this.#certificates,
+      serverName: options.tls?.serverName,
       keepaliveTimeMs: options.keepaliveTimeMs ?? CLIENT_LIMITS.keepaliveTimeMs,
       keepaliveTimeoutMs: options.keepaliveTimeoutMs ?? CLIENT_LIMITS.keepaliveTimeoutMs,
     };
@@ -102,6 +111,10 @@ class Connection implements RemoteEtcd {
     const urls = members.filter((m) => m.name !== '' && !m.isLearner).flatMap((m) => m.clientUrls);
     if (urls.length > 0 && !this.#closed) this.#use([...new Set(urls)]);
     return this.endpoints;
+  }
+
+  renewTls(tls: Pick<ClientTls, 'ca' | 'cert' | 'key'>): void {
+    this.#certificates.renew({ ...this.#options.tls, ...tls });
   }
 
   close(): void {
