@@ -118,7 +118,9 @@ export class Connection {
   }
 }
 
-function commonName(socket: TLSSocket): string | undefined {
+/** Empty of a certificate without one: a user that nobody is, as in etcd. Of several the last, as Go has it. */
+function commonName(socket: TLSSocket): string {
   const name: unknown = socket.getPeerCertificate().subject?.CN;
-  return typeof name === 'string' && name !== '' ? name : undefined;
+  const last: unknown = Array.isArray(name) ? name.at(-1) : name;
+  return typeof last === 'string' ? last : '';
 }
