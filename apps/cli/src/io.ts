@@ -1,3 +1,5 @@
+import type { Readable } from 'node:stream';
+
 /** The process as commands see it; tests give their own. */
 export type Io = {
   out(chunk: string | Uint8Array): void;
@@ -5,7 +7,7 @@ export type Io = {
   /** Resolves when the reader of the output has taken enough of it for more. */
   drained(): Promise<void>;
   readonly env: Readonly<Record<string, string | undefined>>;
-  readonly stdin: NodeJS.ReadableStream & { readonly isTTY?: boolean };
+  readonly stdin: Readable & { readonly isTTY?: boolean };
   /** Standard error is a terminal: progress may be drawn there. */
   readonly errIsTerminal: boolean;
 };

@@ -114,7 +114,25 @@ test('help, in the layout of etcdctl', async () => {
     /^NAME:\n\tget - Gets the key or a range of keys\n\nUSAGE:\n\tmusterctl get \[options\] <key>/,
   );
   assert.match((await command([], {})).out, /\tlease keep-alive +Keeps leases alive/);
-  assert.equal((await command(['help', 'get'], {})).out, out);
+  assert.equal((await command(['--hex', 'help', 'get'], {})).out, out);
+});
+
+test('a new password is asked for twice, also where there is no terminal', async () => {
+  const added: string[] = [];
+  const api: Partial<EtcdApi> = {
+    userAdd: async ({ password }) => {
+      added.push(password);
+      return { header };
+    },
+  };
+  const { out } = await command(['user', 'add', 'u'], api, 'p w\np w\n');
+  assert.equal(out, 'Password of u: \nType password of u again for confirmation: \nUser u created\n');
+  const { code, err } = await command(['user', 'add', 'u'], api, 'one\nother\n');
+  assert.deepEqual([code, err], [128, 'Error: given passwords are different\n']);
+  await command(['user', 'add', 'u', '--interactive=false'], api, 'plain\n');
+  await command(['user', 'add', 'u:in:line'], api);
+  await command(['user', 'add', 'u', '--new-user-password', 'flag'], api);
+  assert.deepEqual(added, ['p w', 'plain', 'in:line', 'flag']);
 });
 
 /** A stream as a server sends it: pages, then their hash. */

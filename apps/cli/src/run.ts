@@ -31,8 +31,7 @@ export async function run({ name, argv, io, signal, connect }: RunOptions): Prom
   };
   try {
     const root = rootCommand(name);
-    const line = argv[0] === 'help' ? [...argv.slice(1), '--help'] : argv;
-    const parsed = parseLine(root, GLOBAL_FLAGS, line);
+    const parsed = parseLine(root, GLOBAL_FLAGS, argv);
     if (parsed.help || isGroup(parsed.command)) {
       const { helpText } = await import('./line/help.ts');
       io.out(helpText(root, parsed.path, parsed.command, GLOBAL_FLAGS));

@@ -1,3 +1,4 @@
+import type { Readable } from 'node:stream';
 import { Failure } from '../failure.ts';
 import type { Io } from '../io.ts';
 
@@ -7,7 +8,7 @@ import type { Io } from '../io.ts';
  */
 export async function readPassword(prompt: string, io: Io): Promise<string> {
   io.out(prompt);
-  const terminal = io.stdin as NodeJS.ReadStream;
+  const terminal = io.stdin as Readable as NodeJS.ReadStream;
   if (!terminal.isTTY) {
     const line = await firstLine(io);
     io.out('\n');
@@ -23,14 +24,18 @@ export async function readPassword(prompt: string, io: Io): Promise<string> {
   }
 }
 
-/** The first line of the input, without its end; the whole where there is no end. */
-export async function firstLine(io: Io): Promise<string> {
-  let text = '';
-  for await (const chunk of io.stdin) {
-    text += String(chunk);
-    if (text.includes('\n')) break;
+/** The next line of the input, without its end; what follows stays there for whoever reads on. */
+export async function firstLine({ stdin }: Io): Promise<string> {
+  let text = Buffer.alloc(0);
+  for await (const chunk of stdin.iterator({ destroyOnReturn: false })) {
+    text = Buffer.concat([text, Buffer.from(chunk as Uint8Array)]);
+    const end = text.indexOf('\n');
+    if (end < 0) continue;
+    if (end + 1 < text.length) stdin.unshift(text.subarray(end + 1));
+    text = text.subarray(0, end);
+    break;
   }
-  return (text.split('\n')[0] as string).replace(/\r$/, '');
+  return text.toString().replace(/\r$/, '');
 }
 
 async function typed(terminal: NodeJS.ReadStream): Promise<string> {

@@ -73,6 +73,10 @@ class LineParser {
       this.#args.push(word);
       return;
     }
+    if (word === 'help' && this.#path.length === 0) {
+      this.#texts.set('help', true);
+      return;
+    }
     const child = this.#command.children.find((one) => one.name === word);
     if (!child) {
       const where = [this.#root.name, ...this.#path].join(' ');
