@@ -1,6 +1,7 @@
 /** What the transport's tests share: real time, images in memory, and a transport that records its events. */
 import { type Clock, concatBytes, Prng, type Timer } from '@muster/base';
 import type { PeerEvent } from '@muster/member';
+import { TlsIdentity, type TlsIdentityOptions } from '../tls/identity.ts';
 import type { PeerLog } from './env.ts';
 import type { PeerLimits } from './limits.ts';
 import type { SnapshotFiles, SnapshotSink, SnapshotSource } from './snapshot-files.ts';
@@ -93,7 +94,12 @@ export class Station {
 
   static async open(
     id: bigint,
-    options: { port?: number; clusterId?: bigint; limits?: Partial<PeerLimits> } = {},
+    options: {
+      port?: number;
+      clusterId?: bigint;
+      limits?: Partial<PeerLimits>;
+      tls?: Omit<TlsIdentityOptions, 'log'>;
+    } = {},
   ): Promise<Station> {
     const snapshots = new MemorySnapshots();
     const logged: LogLine[] = [];
@@ -105,7 +111,8 @@ export class Station {
       clusterId: options.clusterId ?? 7n,
       id,
       serverVersion: '0.1.0',
-      listen: [{ host: '127.0.0.1', port: options.port ?? 0 }],
+      listen: [{ host: '127.0.0.1', port: options.port ?? 0, tls: options.tls !== undefined }],
+      ...(options.tls && { tls: new TlsIdentity({ ...options.tls, log }) }),
       clock: realClock,
       prng: new Prng(`station ${id}`),
       snapshots,
@@ -116,7 +123,8 @@ export class Station {
   }
 
   get url(): string {
-    return `http://127.0.0.1:${this.port}`;
+    const { tls } = this.transport.addresses[0] ?? {};
+    return `http${tls ? 's' : ''}://127.0.0.1:${this.port}`;
   }
 
   get port(): number {
