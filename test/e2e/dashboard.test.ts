@@ -192,4 +192,31 @@ describe('the dashboard', { skip: CHROMIUM === undefined }, () => {
       await phone.close();
     }
   });
+
+  test('where users count the page asks who is there, and then shows the same', async () => {
+    const origin = cluster.endpoints[1] as string;
+    const auth = async (path: string, body: object) => {
+      const response = await fetch(`${origin}/v3/auth/${path}`, {
+        method: 'POST',
+        body: JSON.stringify(body),
+      });
+      assert.ok(response.ok, `${path}: ${await response.text()}`);
+    };
+    await auth('user/add', { name: 'root', password: 'pw' });
+    await auth('role/add', { name: 'root' });
+    await auth('user/grant', { user: 'root', role: 'root' });
+    await auth('enable', {});
+    const fresh = await browser.newPage();
+    await fresh.goto(`${origin}/ui/`);
+    await fresh.getByLabel('User').fill('root');
+    await fresh.getByLabel('Password').fill('wrong');
+    await fresh.getByRole('button', { name: 'Log in' }).click();
+    await fresh.getByRole('alert').getByText('authentication failed').waitFor();
+    await fresh.getByLabel('Password').fill('pw');
+    await fresh.getByRole('button', { name: 'Log in' }).click();
+    await fresh.getByText('Live').waitFor();
+    const members = fresh.getByRole('region', { name: 'Members' }).getByRole('listitem');
+    await members.nth(2).waitFor();
+    await fresh.close();
+  });
 });

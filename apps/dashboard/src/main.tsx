@@ -2,6 +2,7 @@ import { render } from 'preact';
 import { follow } from './store.ts';
 import { Feed } from './views/feed.tsx';
 import { Header } from './views/header.tsx';
+import { Login } from './views/login.tsx';
 import { Members } from './views/members.tsx';
 import { Services } from './views/services.tsx';
 
@@ -9,6 +10,7 @@ function App() {
   return (
     <>
       <Header />
+      <Login />
       <main>
         <Services />
         <aside>

@@ -10,6 +10,7 @@ import {
 } from '@muster/sdk/browser';
 import { computed, signal } from '@preact/signals';
 import { type FeedDraft, type FeedLine, lineOfChange, linesOfDiff } from './feed.ts';
+import { whoAsks } from './login.ts';
 
 type ClusterState = NonNullable<ClusterView['state']>;
 
@@ -117,9 +118,10 @@ function forget(identity: string, gone: Row): void {
 }
 
 /** The other members, so that the page outlives the one that served it. */
-async function endpointsOf(origin: string): Promise<string[]> {
+async function endpointsOf(origin: string, token: string | undefined): Promise<string[]> {
   try {
-    const response = await fetch(`${origin}/v1/members`, { signal: AbortSignal.timeout(3_000) });
+    const headers: HeadersInit = token === undefined ? {} : { authorization: `Bearer ${token}` };
+    const response = await fetch(`${origin}/v1/members`, { headers, signal: AbortSignal.timeout(3_000) });
     const state = (await response.json()) as ClusterState;
     return [origin, ...state.members.flatMap((member) => member.clientUrls)];
   } catch {
@@ -129,7 +131,10 @@ async function endpointsOf(origin: string): Promise<string[]> {
 
 /** Begins to follow the cluster behind `origin`. Everything rides on one socket. */
 export async function follow(origin: string): Promise<Client> {
-  const muster = connect({ endpoints: await endpointsOf(origin), clientName: 'dashboard' });
+  const who = await whoAsks(origin);
+  const endpoints = await endpointsOf(origin, who?.token);
+  const auth = who === undefined ? {} : { auth: who.credentials };
+  const muster = connect({ endpoints, clientName: 'dashboard', ...auth });
   muster.on('status', (next) => {
     status.value = next;
     if (next.state === 'open') seeRevision(next.revision);
