@@ -221,6 +221,30 @@ describe('members', () => {
     assertAgreed(cluster.members);
   });
 
+  test('--force-new-cluster goes on alone with everything, and the others are members no longer', async () => {
+    const cluster = new SimCluster(3, 52);
+    const leader = await cluster.elect();
+    await cluster.run(500);
+    for (let i = 0; i < 20; i++) await cluster.wait(put(leader, `k${i}`, 'v'));
+    for (const m of cluster.members) cluster.crash(m);
+    const [alone, other] = cluster.members as [SimMember, SimMember];
+    cluster.start(alone, { forceNewCluster: true });
+    assert.equal(await cluster.elect(), alone);
+    await cluster.wait(put(alone, 'after', 'x'));
+    const { kvs } = await cluster.wait(alone.api.range({ key: utf8('k'), rangeEnd: utf8('l') }));
+    assert.equal(kvs.length, 20);
+    assert.deepEqual(
+      alone.member?.machine.members().map((m) => m.id),
+      [alone.id],
+    );
+    cluster.crash(alone);
+    cluster.start(alone);
+    await cluster.wait(put(alone, 'again', 'x'));
+    cluster.start(other);
+    assert.ok(await cluster.run(5000, () => other.removed), 'the others are told');
+    assertAgreed([alone]);
+  });
+
   test('a joiner catches up while writes go on', async () => {
     const cluster = new SimCluster(1, 50, { logEntriesMax: 40, logCatchUpEntries: 10 });
     const first = await cluster.elect();

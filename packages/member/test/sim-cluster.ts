@@ -84,7 +84,7 @@ export class SimCluster {
     return m;
   }
 
-  start(m: SimMember): void {
+  start(m: SimMember, options: { readonly forceNewCluster?: boolean } = {}): void {
     // Nothing came before it crashed: it asks again who the members are.
     if (m.joining && isUnfilled(m.disk.engine)) m.joining = this.#anyTable() ?? m.joining;
     m.clock = new PausableClock(this.clock);
@@ -95,6 +95,7 @@ export class SimCluster {
       name: `m${m.id}`,
       clientUrls: [`http://127.0.0.1:${2379 + Number(m.id)}`],
       initialMembers: m.joining ? [] : this.#infos,
+      ...options,
       ...(m.joining && { joining: m.joining }),
       membership: {
         strictReconfigCheck: this.strict,
