@@ -192,7 +192,7 @@ export type KvErrorOptions = {
 };
 
 /** gRPC's code and the text of a status. */
-export type RemoteStatus = { readonly code: number; readonly text: string };
+type RemoteStatus = { readonly code: number; readonly text: string };
 
 /** An expected failure out of the table. `message` is the table's exact text, or the other server's own. */
 export class KvError extends Error {

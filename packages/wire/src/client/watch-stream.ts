@@ -8,7 +8,7 @@ import type { RemoteWatch } from './remote-watch.ts';
 /** One watch's place on a stream; the watch has left it when `watch` is gone. */
 type Place = { watch: RemoteWatch | undefined; id: bigint | undefined };
 
-export type WatchStreamHooks = {
+type WatchStreamHooks = {
   /** A watch was created: the stream works. */
   onCreated(): void;
   /** The server refused or ended one watch; it is off the stream. */
