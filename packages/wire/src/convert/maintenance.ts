@@ -133,19 +133,15 @@ export const hashKvResponse = codecOf(
   }),
 );
 
-/** A part of the stream. etcd fills in the header of the first one's ids alone, or none (3.4). */
-export type SnapshotMessage = SnapshotChunk & { readonly header: ResponseHeader };
-
+/** A part of the stream; etcd never sets its header. */
 export const snapshotResponse = codecOf(
   SnapshotResponseSchema,
-  ({ header, blob, remainingBytes, version }: SnapshotMessage) => ({
-    header: headerMessage(header),
+  ({ blob, remainingBytes, version }: SnapshotChunk) => ({
     remainingBytes: BigInt(remainingBytes),
     blob,
     version,
   }),
-  ({ header, blob, remainingBytes, version }) => ({
-    header: headerOf(header),
+  ({ blob, remainingBytes, version }): SnapshotChunk => ({
     blob,
     remainingBytes: numberOf(remainingBytes),
     version,

@@ -19,7 +19,7 @@ import { callOptionsOf } from './metadata.ts';
 import type { GrpcObserver } from './observer.ts';
 import { refuse } from './reply.ts';
 import type { Route } from './route.ts';
-import type { CallHost, ServerCall } from './server-call.ts';
+import type { CallHost } from './server-call.ts';
 import { StreamCall } from './stream-call.ts';
 import { UnaryCall } from './unary-call.ts';
 
@@ -46,7 +46,6 @@ export class GrpcServer {
   readonly #routes: ReadonlyMap<string, Route>;
   readonly #services: ReadonlySet<string>;
   readonly #sessions = new Map<ServerHttp2Session, Connection>();
-  readonly #calls = new Set<ServerCall>();
   #closing = false;
 
   constructor({ api, concurrency, clock, limits, observer, log }: GrpcServerOptions) {
@@ -55,6 +54,7 @@ export class GrpcServer {
       clock,
       limits: all,
       observer,
+      calls: new Set(),
       onInternalError: (error, call) => log?.warn({ call, error: reasonOf(error) }, 'a gRPC call failed'),
     };
     this.#routes = etcdRoutes({ api, concurrency, fragmentBytes: all.messageBytes });
@@ -86,7 +86,7 @@ export class GrpcServer {
     this.#closing = true;
     const closed = [...this.#sessions.keys()].map((session) => whenClosed(session));
     for (const session of this.#sessions.keys()) session.close();
-    for (const call of [...this.#calls]) call.stop();
+    for (const call of [...this.#host.calls]) call.stop();
     const cut = this.#host.clock.schedule(graceMs, () => {
       for (const session of this.#sessions.keys()) session.destroy();
     });
@@ -113,8 +113,6 @@ export class GrpcServer {
         route.type === 'unary'
           ? new UnaryCall(this.#host, route, start)
           : new StreamCall(this.#host, route, start);
-      this.#calls.add(call);
-      stream.once('close', () => this.#calls.delete(call));
       if (this.#closing) call.stop();
     } catch (thrown) {
       stream.on('error', () => {});

@@ -7,6 +7,15 @@ const COMPRESSED = 1;
 /** Room is made for this much of a message at first, whatever length it claims. */
 const FIRST_BYTES = 16 * 1024;
 
+/** The message that `chunk` begins with, not copied; undefined unless it is whole and nothing about it is to refuse. */
+export function wholeMessage(chunk: Uint8Array, messageBytes: number): Uint8Array | undefined {
+  if (chunk.length < PREFIX_BYTES || chunk[0] !== 0) return undefined;
+  const at = (i: number): number => chunk[i] as number;
+  const length = at(1) * 0x100_0000 + ((at(2) << 16) | (at(3) << 8) | at(4));
+  if (length > messageBytes || chunk.length < PREFIX_BYTES + length) return undefined;
+  return new Uint8Array(chunk.buffer, chunk.byteOffset + PREFIX_BYTES, length);
+}
+
 /**
  * Cuts the bytes of a stream into gRPC's messages, each of which has a flag and its length before it. Messages come in
  * memory of their own, so that a value kept out of one keeps nothing else.

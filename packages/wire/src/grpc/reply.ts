@@ -25,7 +25,7 @@ export function answer(stream: ServerHttp2Stream, frame: Buffer): void {
 
 /** Ends an answer that has begun. */
 export function finish(stream: ServerHttp2Stream, status?: GrpcStatus, last?: Buffer): void {
-  stream.once('wantTrailers', () => {
+  stream.on('wantTrailers', () => {
     if (stream.destroyed) return;
     stream.sendTrailers(status === undefined ? OK_TRAILERS : statusFields(status));
     stopInput(stream);

@@ -36,6 +36,8 @@ export type UnaryRoute = {
   readonly call: (request: any, options: CallOptions) => Promise<unknown>;
   /** Whether giving up on the call frees anything: those that answer at once go without a signal, which costs. */
   readonly abortable: boolean;
+  /** Whether parts of the request outlive the call, and must not keep what else was received with it. */
+  readonly keepsRequest: boolean;
 };
 
 export type StreamRoute = {

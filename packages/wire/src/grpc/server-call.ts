@@ -13,6 +13,8 @@ export type CallHost = {
   readonly clock: Clock;
   readonly limits: GrpcLimits;
   readonly observer: GrpcObserver | undefined;
+  /** Every call whose stream is open. */
+  readonly calls: Set<ServerCall>;
   /** Of errors that are none of the table's: a bug, or the store's failure. */
   readonly onInternalError: (error: unknown, path: string) => void;
 };
@@ -57,7 +59,8 @@ export abstract class ServerCall {
       this.#deadline = host.clock.schedule(options.timeoutMs, () => this.#expire());
     }
     stream.on('error', ignore);
-    stream.once('close', () => this.#gone());
+    host.calls.add(this);
+    stream.on('close', () => this.#gone());
   }
 
   get over(): boolean {
@@ -102,6 +105,7 @@ export abstract class ServerCall {
   }
 
   #gone(): void {
+    this.host.calls.delete(this);
     if (this.#over) return;
     this.conclude(GrpcCode.CANCELLED);
     this.#abort?.abort(new KvError('CANCELED'));

@@ -1,7 +1,7 @@
 import { GrpcCode } from '@muster/contract';
 import { encodeFramed } from '../convert/codec.ts';
 import { GrpcStatus, requestStatus } from './grpc-status.ts';
-import { MessageReader } from './message-reader.ts';
+import { MessageReader, wholeMessage } from './message-reader.ts';
 import { answer, refuse } from './reply.ts';
 import type { UnaryRoute } from './route.ts';
 import { type CallHost, type CallStart, ServerCall } from './server-call.ts';
@@ -9,15 +9,15 @@ import { type CallHost, type CallStart, ServerCall } from './server-call.ts';
 /** A call with one request and one answer. */
 export class UnaryCall extends ServerCall {
   readonly #unary: UnaryRoute;
-  readonly #reader: MessageReader;
+  /** For a message that comes in pieces. */
+  #reader: MessageReader | undefined;
   #asked = false;
 
   constructor(host: CallHost, route: UnaryRoute, start: CallStart) {
     super(host, route, start);
     this.#unary = route;
-    this.#reader = new MessageReader(host.limits.messageBytes);
     this.stream.on('data', (chunk: Buffer) => this.#take(chunk));
-    this.stream.once('end', () => this.#inputEnded());
+    this.stream.on('end', () => this.#inputEnded());
   }
 
   stop(): void {}
@@ -33,7 +33,7 @@ export class UnaryCall extends ServerCall {
     if (this.#asked || this.over) return;
     this.connection.heard();
     try {
-      const [message] = this.#reader.push(chunk);
+      const message = this.#message(chunk);
       if (message === undefined) return;
       this.#asked = true;
       this.host.observer?.grpcBytes?.(message.length + PREFIX_BYTES, 0);
@@ -41,6 +41,16 @@ export class UnaryCall extends ServerCall {
     } catch (thrown) {
       this.fail(thrown);
     }
+  }
+
+  /** The message that `chunk` completes. Nearly every one comes in a single piece. */
+  #message(chunk: Buffer): Uint8Array | undefined {
+    if (this.#reader === undefined) {
+      const whole = wholeMessage(chunk, this.host.limits.messageBytes);
+      if (whole !== undefined) return this.#unary.keepsRequest ? whole.slice() : whole;
+      this.#reader = new MessageReader(this.host.limits.messageBytes);
+    }
+    return this.#reader.push(chunk)[0];
   }
 
   #ask(message: Uint8Array): void {
@@ -72,7 +82,7 @@ export class UnaryCall extends ServerCall {
 
   #inputEnded(): void {
     if (this.#asked || this.over) return;
-    const text = this.#reader.whole ? 'EOF' : 'unexpected EOF';
+    const text = this.#reader?.whole !== false ? 'EOF' : 'unexpected EOF';
     this.fail(new GrpcStatus(GrpcCode.INTERNAL, text));
   }
 }

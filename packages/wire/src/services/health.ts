@@ -13,6 +13,7 @@ export function healthRoutes(): Route[] {
       type: 'unary',
       method: HEALTH_METHODS.check,
       abortable: false,
+      keepsRequest: false,
       async call({ service }: { readonly service: string }, _options: CallOptions) {
         if (service !== '') throw new GrpcStatus(GrpcCode.NOT_FOUND, 'unknown service');
         return { status: 'serving' };

@@ -1,8 +1,8 @@
 /** The table of all calls: what answers each. */
-import { grpcCodeOfRecipe, KvError } from '@muster/contract';
+import { GrpcCode, grpcCodeOfRecipe, KvError } from '@muster/contract';
 import type { CallOptions, ConcurrencyApi, EtcdApi } from '@muster/kv';
 import { CONCURRENCY_METHODS, ETCD_METHODS, STREAM_METHODS } from '../convert/methods.ts';
-import { GrpcStatus } from '../grpc/grpc-status.ts';
+import { GrpcStatus, statusOf } from '../grpc/grpc-status.ts';
 import type { Route, StreamRoute, UnaryRoute } from '../grpc/route.ts';
 import { healthRoutes } from './health.ts';
 import { KeepAliveSession } from './keep-alive-session.ts';
@@ -18,6 +18,9 @@ type RoutesOptions = {
 
 /** Calls that are answered in milliseconds or time out by themselves, and come by the ten thousand a second. */
 const HOT: ReadonlySet<string> = new Set(['range', 'put', 'deleteRange', 'txn']);
+
+/** Calls whose refusals etcd sends untranslated. */
+const UPKEEP: ReadonlySet<string> = new Set(['defragment', 'hash', 'hashKv']);
 
 /** Calls of the seam that take no request, only options. */
 const WITHOUT_REQUEST: ReadonlySet<string> = new Set([
@@ -53,7 +56,8 @@ function etcdUnaryRoutes(api: EtcdApi): UnaryRoute[] {
     const call: UnaryRoute['call'] = WITHOUT_REQUEST.has(name)
       ? (_, callOptions) => target(callOptions)
       : (request, callOptions) => target(request, callOptions);
-    return { type: 'unary', method, call, abortable: !HOT.has(name) };
+    const own = UPKEEP.has(name) ? withStatus(call, maintenanceStatus) : call;
+    return { type: 'unary', method, call: own, abortable: !HOT.has(name), keepsRequest: name !== 'range' };
   });
 }
 
@@ -61,12 +65,26 @@ function concurrencyRoutes(concurrency: ConcurrencyApi): UnaryRoute[] {
   const names = Object.keys(CONCURRENCY_METHODS) as (keyof typeof CONCURRENCY_METHODS)[];
   return names.map((name) => {
     const target = concurrency[name].bind(concurrency) as unknown as AnyCall;
-    const call = (request: unknown, callOptions: CallOptions) =>
-      target(request, callOptions).catch((thrown) => {
-        throw recipeStatus(thrown);
-      });
-    return { type: 'unary', method: CONCURRENCY_METHODS[name], call, abortable: true };
+    const call = withStatus(target, recipeStatus);
+    return { type: 'unary', method: CONCURRENCY_METHODS[name], call, abortable: true, keepsRequest: true };
   });
+}
+
+function withStatus(call: UnaryRoute['call'], toStatus: (thrown: unknown) => GrpcStatus): UnaryRoute['call'] {
+  return (request, callOptions) =>
+    call(request, callOptions).catch((thrown) => {
+      throw toStatus(thrown);
+    });
+}
+
+/**
+ * What is refused for want of rights is said in the words of etcd's store of users, and as Unknown: upkeep does so up
+ * to 3.5, and scripts match on it (reference 3.2).
+ */
+function maintenanceStatus(thrown: unknown): GrpcStatus {
+  const error = KvError.from(thrown);
+  if (error.code !== 'PERMISSION_DENIED' && error.code !== 'USER_EMPTY') return statusOf(thrown);
+  return new GrpcStatus(GrpcCode.UNKNOWN, error.message.replace('etcdserver:', 'auth:'));
 }
 
 function recipeStatus(thrown: unknown): GrpcStatus {
@@ -91,8 +109,11 @@ function streamRoutes({ api, concurrency, fragmentBytes }: RoutesOptions): Strea
       type: 'stream',
       method: snapshot,
       open: (output, _, options) =>
-        new ServerStreamSession(output, snapshot, (_request, signal) =>
-          snapshotMessages(api, { ...options, signal }),
+        new ServerStreamSession(
+          output,
+          snapshot,
+          (_request, signal) => api.snapshot({ ...options, signal }),
+          maintenanceStatus,
         ),
     },
     {
@@ -107,9 +128,4 @@ function streamRoutes({ api, concurrency, fragmentBytes }: RoutesOptions): Strea
         ),
     },
   ];
-}
-
-async function* snapshotMessages(api: EtcdApi, options: CallOptions) {
-  const { header } = await api.status(options);
-  for await (const chunk of api.snapshot(options)) yield { header, ...chunk };
 }

@@ -76,7 +76,6 @@ test('snapshot: every chunk in order, then the end', async () => {
   for (let i = 19; i >= 0; i--) {
     const chunk = await call.next(snapshot.response);
     assert.deepEqual([chunk.remainingBytes, chunk.blob[0], chunk.version], [i * 32 * 1024, i, '3.6.0']);
-    assert.equal(chunk.header.memberId, 1n);
   }
   assert.equal((await call.answer).status, 0);
   await rig.close();
