@@ -65,15 +65,22 @@ export async function startMuster(
     }),
   );
   if (options.prepare) await Promise.all(members.map((m) => options.prepare?.(m, initialCluster)));
-  await Promise.all(members.map((member) => member.start()));
+  const close = async () => {
+    await Promise.all(members.map((member) => member.stop('SIGKILL')));
+    rmSync(dir, { recursive: true, force: true });
+  };
+  try {
+    await Promise.all(members.map((member) => member.start()));
+  } catch (error) {
+    // Members that run on would keep the test's process.
+    await close();
+    throw error;
+  }
   return {
     members,
     endpoints: members.map((member) => member.clientUrl),
     leader: () => findLeader(members),
-    close: async () => {
-      await Promise.all(members.map((member) => member.stop('SIGKILL')));
-      rmSync(dir, { recursive: true, force: true });
-    },
+    close,
   };
 }
 
