@@ -137,7 +137,7 @@ async function open(options: ServerOptions, undo: (() => Promise<void>)[]): Prom
     start = await join(config, ask, identity);
   }
   const authPorts = await openAuthPorts(config.auth, memberLog(logger));
-  const transport = await openTransport(options, { clock, prng, identity, storage: parts, tls });
+  const transport = await openTransport(options, { clock, prng, identity, storage: parts, tls, metrics });
   undo.push(() => new Promise((resolve) => transport.close(resolve)));
   const member = new Member({
     id: identity.memberId,
@@ -251,6 +251,7 @@ async function openTransport(
     readonly identity: Identity;
     readonly storage: OpenParts;
     readonly tls: TlsIdentities;
+    readonly metrics: ReturnType<typeof createMetrics>;
   },
 ): Promise<TcpPeerTransport> {
   const listen = config.listenPeerUrls.map(peerBindAddress);
@@ -264,6 +265,7 @@ async function openTransport(
       prng: parts.prng,
       snapshots: parts.storage.snapshotFiles,
       ...(parts.tls.peer && { tls: parts.tls.peer }),
+      onRoundTrip: (peer, ms) => parts.metrics.observeRoundTrip(idText(peer), ms / 1000),
       log: logger,
     });
   } catch (error) {

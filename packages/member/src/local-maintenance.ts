@@ -75,6 +75,7 @@ export class LocalMaintenance implements Maintenance {
   ): Promise<WithHeader<{ readonly alarms: readonly Alarm[] }>> {
     const { action, memberId, alarm } = request;
     if (action === 'get') {
+      this.#calls.admit(options);
       const all = this.#member.machine.alarms();
       // The member in a listing is not looked at, as in etcd.
       const alarms = all.filter((a) => alarm === 'none' || a.alarm === alarm);
@@ -85,6 +86,7 @@ export class LocalMaintenance implements Maintenance {
   }
 
   async hash(options: CallOptions = {}): Promise<WithHeader<{ readonly hash: number }>> {
+    this.#calls.admit(options);
     return this.#calls.withHeader({ hash: await hashed(this.#member, storeHashOfView, options.signal) });
   }
 
@@ -92,6 +94,7 @@ export class LocalMaintenance implements Maintenance {
     request: { readonly revision: number },
     options: CallOptions = {},
   ): Promise<WithHeader<HashKvResult>> {
+    this.#calls.admit(options);
     const steps = (view: EngineView) => hashKvOfView(view, request.revision);
     return this.#calls.withHeader(await hashed(this.#member, steps, options.signal));
   }
@@ -100,6 +103,7 @@ export class LocalMaintenance implements Maintenance {
     request: { readonly targetId: bigint },
     options: CallOptions = {},
   ): Promise<WithHeader<unknown>> {
+    this.#calls.admit(options);
     const member = this.#member;
     if (!member.isLeader) throw new KvError(member.soft.leader === NONE ? 'NO_LEADER' : 'NOT_LEADER');
     if (!member.raftStatus().confState.voters.includes(request.targetId)) {
@@ -113,7 +117,8 @@ export class LocalMaintenance implements Maintenance {
     return this.#calls.withHeader({});
   }
 
-  async defragment(..._: readonly unknown[]): Promise<WithHeader<unknown>> {
+  async defragment(options: CallOptions = {}): Promise<WithHeader<unknown>> {
+    this.#calls.admit(options);
     try {
       await this.#upkeep().defragment();
     } catch (error) {

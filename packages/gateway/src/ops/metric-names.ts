@@ -60,7 +60,11 @@ export const SAMPLED = {
 
 export type SampledName = keyof typeof SAMPLED;
 
-type HistogramSpec = { readonly help: string; readonly buckets: readonly number[] };
+export type HistogramSpec = {
+  readonly help: string;
+  readonly buckets: readonly number[];
+  readonly labels?: readonly string[];
+};
 
 const doubling = (first: number, count: number): number[] =>
   Array.from({ length: count }, (_, i) => first * 2 ** i);
@@ -93,6 +97,7 @@ export const HISTOGRAMS = {
   },
   etcd_network_peer_round_trip_time_seconds: {
     help: 'Round trips to peers.',
+    labels: ['To'],
     buckets: doubling(0.0001, 16),
   },
   etcd_snap_fsync_duration_seconds: {

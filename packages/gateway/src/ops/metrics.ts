@@ -1,7 +1,13 @@
 import { Counter, collectDefaultMetrics, Gauge, Histogram, Registry } from 'prom-client';
 import { type GrpcMethod, grpcMethod } from './grpc-methods.ts';
 import { GrpcMetrics } from './grpc-metrics.ts';
-import { HISTOGRAMS, type HistogramName, SAMPLED, type SampledName } from './metric-names.ts';
+import {
+  HISTOGRAMS,
+  type HistogramName,
+  type HistogramSpec,
+  SAMPLED,
+  type SampledName,
+} from './metric-names.ts';
 
 /** What the parts of a server know about themselves, asked whenever somebody scrapes. */
 export interface MetricsSource {
@@ -67,6 +73,11 @@ export class Metrics {
     this.#histograms.get(name)?.observe(seconds);
   }
 
+  /** The round trip of one ping; `to` is the peer's id as etcd prints it. */
+  observeRoundTrip(to: string, seconds: number): void {
+    this.#histograms.get('etcd_network_peer_round_trip_time_seconds')?.observe({ To: to }, seconds);
+  }
+
   /** Everything as Prometheus text. Asks every source once. */
   scrape(): Promise<string> {
     this.#sampled = Object.assign({}, ...this.#sources.map((source) => source.sample()));
@@ -118,9 +129,9 @@ export class Metrics {
   #addMember(): void {
     for (const name of Object.keys(SAMPLED) as SampledName[]) this.#addSampled(name);
     for (const name of Object.keys(HISTOGRAMS) as HistogramName[]) {
-      const { help, buckets } = HISTOGRAMS[name];
-      const registers = [this.registry];
-      this.#histograms.set(name, new Histogram({ name, help, buckets: [...buckets], registers }));
+      const { help, buckets, labels = [] }: HistogramSpec = HISTOGRAMS[name];
+      const options = { name, help, buckets: [...buckets], labelNames: [...labels] };
+      this.#histograms.set(name, new Histogram({ ...options, registers: [this.registry] }));
     }
   }
 

@@ -110,6 +110,7 @@ test("/metrics under etcd's names", async () => {
   });
   metrics.addSource({ sample: () => ({ etcd_mvcc_db_total_size_in_bytes: 4096 }) });
   metrics.observe('etcd_disk_wal_fsync_duration_seconds', 0.003);
+  metrics.observeRoundTrip('2b', 0.001);
   metrics.identify({ serverId: 'ab', serverVersion: '3.6.1', clusterVersion: '3.6' });
   metrics.grpcStarted(PUT);
   metrics.grpcHandled(PUT, 9, 0.1);
@@ -125,7 +126,7 @@ test("/metrics under etcd's names", async () => {
     'etcd_disk_wal_fsync_duration_seconds_bucket{le="0.002"} 0',
     'etcd_disk_wal_fsync_duration_seconds_bucket{le="0.004"} 1',
     'etcd_disk_wal_fsync_duration_seconds_bucket{le="8.192"} 1',
-    'etcd_network_peer_round_trip_time_seconds_count 0',
+    'etcd_network_peer_round_trip_time_seconds_count{To="2b"} 1',
     'etcd_server_id{server_id="ab"} 1',
     'etcd_cluster_version{cluster_version="3.6"} 1',
     'grpc_server_started_total{grpc_type="unary",grpc_service="etcdserverpb.KV",grpc_method="Put"} 1',
