@@ -6,6 +6,8 @@ import { hashed } from './hashing.ts';
 import type { Member } from './member.ts';
 import type { MemberLog } from './member-log.ts';
 
+/** Of a store that is empty. */
+const FIRST_REVISION = 1;
 /** How long a member may take to hash its data for another. */
 const HASH_TIMEOUT_MS = 60_000;
 /** A member that has not come as far is asked again after this, and so many times. */
@@ -58,6 +60,8 @@ export class CorruptionMonitor {
    */
   async checkInitial(): Promise<void> {
     const own = await this.#hash(0);
+    // Nothing was ever written: a new cluster's members start together, and cannot answer each other yet.
+    if (own.hashRevision <= FIRST_REVISION) return;
     const timeoutMs = this.#member.requestTimeoutMs;
     const others = await Promise.all(
       this.#others().map((id) => this.#ask(id, own.hashRevision, { timeoutMs, retries: 0 })),
@@ -152,15 +156,10 @@ export class CorruptionMonitor {
 
   #askOnce(to: NodeId, revision: number, timeoutMs: number): Promise<HashKvResult> {
     return new Promise((resolve, reject) =>
-      this.#member.callPeer(
-        to,
-        { type: 'hashKv', id: BigInt(revision) },
-        HASH_TIMEOUT_MS,
-        (answer, error) => {
-          if (answer?.type === 'hashKv') resolve(answer.result);
-          else reject(error ?? new KvError('INTERNAL', { detail: `hashKv answered ${answer?.type}` }));
-        },
-      ),
+      this.#member.callPeer(to, { type: 'hashKv', id: BigInt(revision) }, timeoutMs, (answer, error) => {
+        if (answer?.type === 'hashKv') resolve(answer.result);
+        else reject(error ?? new KvError('INTERNAL', { detail: `hashKv answered ${answer?.type}` }));
+      }),
     );
   }
 
