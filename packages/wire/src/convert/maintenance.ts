@@ -3,7 +3,6 @@ import type {
   AlarmRequest,
   EtcdApi,
   HashKvResult,
-  ResponseHeader,
   SnapshotChunk,
   StatusResult,
   WithHeader,

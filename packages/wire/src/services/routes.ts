@@ -1,6 +1,6 @@
 /** The table of all calls: what answers each. */
 import { GrpcCode, grpcCodeOfRecipe, KvError } from '@muster/contract';
-import type { CallOptions, ConcurrencyApi, EtcdApi } from '@muster/kv';
+import type { ConcurrencyApi, EtcdApi } from '@muster/kv';
 import { CONCURRENCY_METHODS, ETCD_METHODS, STREAM_METHODS } from '../convert/methods.ts';
 import { GrpcStatus, statusOf } from '../grpc/grpc-status.ts';
 import type { Route, StreamRoute, UnaryRoute } from '../grpc/route.ts';
