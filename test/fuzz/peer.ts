@@ -56,6 +56,7 @@ function helloBytes(prng: Prng): Uint8Array {
     from: prng.uint64(),
     to: prng.uint64(),
     serverVersion: prng.pick(['3.6.5', '', 'x'.repeat(200)]),
+    urls: prng.pick([[], ['http://127.0.0.1:1'], ['nonsense', 'https://h:0']]),
   });
 }
 
