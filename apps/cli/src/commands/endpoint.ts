@@ -19,9 +19,11 @@ export async function endpointsOf(
 ): Promise<readonly string[]> {
   if (!call.flags.cluster) return call.globals.endpoints;
   const { api, options } = await call.connect();
-  const { members } = await api.memberList({}, options(call.signal)).catch((error: unknown) => {
-    throw new Failure(`failed to fetch endpoints from etcd cluster member list: ${errorText(error)}`);
-  });
+  const { members } = await api
+    .memberList({ linearizable: false }, options(call.signal))
+    .catch((error: unknown) => {
+      throw new Failure(`failed to fetch endpoints from etcd cluster member list: ${errorText(error)}`);
+    });
   return members.flatMap((member) => member.clientUrls);
 }
 
