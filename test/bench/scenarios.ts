@@ -1,6 +1,9 @@
 /** What is measured, in stages that each have a fresh cluster. */
+import { PutRequestSchema, RangeRequestSchema } from '../../packages/wire/src/gen/rpc_pb.js';
+import { debianProgram } from '../support/debian.ts';
 import { bulkLoad } from './bulk.ts';
 import { fanOut } from './fan-out.ts';
+import { grpcLoad } from './h2load.ts';
 import { leaderGaps } from './leader-gap.ts';
 import { type Cluster, leaderOf, type Node, post, residentBytes, serving } from './servers.ts';
 import type { WatchKind } from './watchers.ts';
@@ -78,6 +81,8 @@ export const ROWS: readonly Row[] = [
   rate('range1', 'JSON linearizable range, one node', 4),
   { id: 'range1.p99', title: '- p99', unit: 'ms', target: undefined },
   rate('serializable1', 'JSON serializable range, one node'),
+  rate('grpc.put', 'gRPC put, one node, durable', 1),
+  rate('grpc.range', 'gRPC linearizable range, one node', 1.5),
   rate('http', 'Events delivered, watches as HTTP streams (/v3/watch)', 10),
   { id: 'http.cpu', title: '- CPU of the server', unit: 'CPU-s per million', target: undefined },
   rate('socket', 'Events delivered, watches as WebSockets (/v3/watch)', 10),
@@ -107,6 +112,7 @@ type Stage = {
 
 export const STAGES: readonly Stage[] = [
   { name: 'put and range', nodes: 1, run: putAndRange },
+  { name: 'gRPC', nodes: 1, run: grpc },
   { name: 'watch', nodes: 1, run: watch },
   { name: 'many keys', nodes: 1, run: manyKeys },
   { name: 'three nodes', nodes: 3, run: threeNodes },
@@ -134,6 +140,30 @@ async function putAndRange(cluster: Cluster, size: Size, wrk: string): Promise<F
     { id: 'range1', value: range.perSecond },
     { id: 'range1.p99', value: range.p99Ms },
     { id: 'serializable1', value: local.perSecond },
+  ];
+}
+
+/** A key over and over, by as many calls at a time as the JSON load has connections, 16 on each connection. */
+async function grpc(cluster: Cluster, size: Size): Promise<Figure[]> {
+  const h2load = debianProgram('h2load', 'nghttp2-client');
+  if (h2load === undefined) throw new Error('h2load is not installed');
+  const { url } = cluster.nodes[0] as Node;
+  const key = Buffer.from('grpc');
+  const common = { h2load, url, connections: Math.ceil(size.connections / 16), streams: 16 };
+  const put = {
+    ...common,
+    path: '/etcdserverpb.KV/Put',
+    schema: PutRequestSchema,
+    request: { key, value: Buffer.alloc(VALUE_BYTES) },
+  };
+  const range = { ...common, path: '/etcdserverpb.KV/Range', schema: RangeRequestSchema, request: { key } };
+  await grpcLoad({ ...put, seconds: size.warmUpSeconds });
+  const puts = await grpcLoad({ ...put, seconds: size.seconds });
+  await grpcLoad({ ...range, seconds: size.warmUpSeconds });
+  const ranges = await grpcLoad({ ...range, seconds: size.seconds });
+  return [
+    { id: 'grpc.put', value: puts },
+    { id: 'grpc.range', value: ranges },
   ];
 }
 

@@ -9,9 +9,10 @@ import { etcdProgram, musterProgram } from './servers.ts';
 
 const firstPort = await portsInARow(6);
 const wrk = debianProgram('wrk', 'wrk');
+const h2load = debianProgram('h2load', 'nghttp2-client');
 const etcd = debianProgram('etcd', 'etcd-server');
 
-test('every stage runs on Muster and gives every figure', { skip: !wrk }, async () => {
+test('every stage runs on Muster and gives every figure', { skip: !wrk || !h2load }, async () => {
   const program = musterProgram();
   const options = { size: QUICK, programs: [program], only: [], firstPort, wrk: wrk as string };
   const results = (await bench({ ...options, log: () => {} })).get(program);
@@ -24,12 +25,13 @@ test('every stage runs on Muster and gives every figure', { skip: !wrk }, async 
   for (const row of ROWS) assert.ok(text.includes(row.title));
 });
 
-test('etcd runs under the same harness', { skip: !wrk || !etcd }, async () => {
+test('etcd runs under the same harness', { skip: !wrk || !h2load || !etcd }, async () => {
   const program = etcdProgram(etcd as string);
-  const only = STAGES.slice(0, 2).map((stage) => stage.name);
+  const only = STAGES.slice(0, 3).map((stage) => stage.name);
   const options = { size: QUICK, programs: [program], only, firstPort, wrk: wrk as string };
   const results = (await bench({ ...options, log: () => {} })).get(program);
-  for (const id of ['put1', 'range1', 'http', 'socket']) assert.ok((results?.get(id)?.value ?? 0) > 0, id);
+  for (const id of ['put1', 'range1', 'grpc.put', 'grpc.range', 'http', 'socket'])
+    assert.ok((results?.get(id)?.value ?? 0) > 0, id);
 });
 
 test('a target is met, missed or not comparable', () => {
