@@ -12,7 +12,7 @@ import { StartRefused } from './start-refused.ts';
 
 export type { Logger } from 'pino';
 
-export type LogOptions = {
+type LogOptions = {
   readonly level: Level;
   readonly format: 'json' | 'console';
   /** `stderr`, `stdout`, or paths of files, which are appended to. */

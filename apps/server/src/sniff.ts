@@ -5,7 +5,7 @@ const PREFACE = Buffer.from('PRI ');
 
 const EMPTY = Buffer.alloc(0);
 
-export type Sniffed = 'http1' | 'http2' | 'late';
+type Sniffed = 'http1' | 'http2' | 'late';
 
 /**
  * Looks at a new connection's first bytes and calls `done` once they say what it speaks, with the bytes put back; with
