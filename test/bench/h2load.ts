@@ -7,7 +7,7 @@ import { create, type DescMessage, type MessageInitShape, toBinary } from '@bufb
 
 const run = promisify(execFile);
 
-export type GrpcLoad<D extends DescMessage> = {
+type GrpcLoad<D extends DescMessage> = {
   readonly h2load: string;
   /** Of the member, without a path. */
   readonly url: string;

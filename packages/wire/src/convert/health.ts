@@ -3,7 +3,7 @@ import { codecOf } from './codec.ts';
 
 const STATUSES = ['unknown', 'serving', 'notServing', 'serviceUnknown'] as const;
 
-export type ServingStatus = (typeof STATUSES)[number];
+type ServingStatus = (typeof STATUSES)[number];
 
 export const healthCheckRequest = codecOf(
   HealthCheckRequestSchema,
