@@ -5,7 +5,7 @@ import { StartRefused } from './command-line.ts';
 import type { Config } from './config.ts';
 import { sameUrls } from './peer-urls.ts';
 
-export type JoinedCluster = {
+type JoinedCluster = {
   readonly memberId: bigint;
   readonly clusterId: bigint;
   readonly members: readonly MemberInfo[];

@@ -20,7 +20,7 @@ import { Snapshotter } from './snapshotter.ts';
 type KvErrorDone = Parameters<ConstructorParameters<typeof Lessor>[0]['propose']>[1];
 
 /** What every part may look at. */
-export type PartsContext = {
+type PartsContext = {
   readonly options: MemberOptions;
   readonly limits: MemberLimits;
   readonly raft: RaftNode;

@@ -26,7 +26,7 @@ export type ClusterInfo = {
 
 const LEARNER = 1;
 
-export function encodeQuery(): Uint8Array {
+function encodeQuery(): Uint8Array {
   return frameOf(FRAME.query, (writer) => writer.u32(MAGIC));
 }
 
@@ -59,7 +59,7 @@ export function encodeClusterInfo(
 }
 
 /** Throws `MalformedFrame`. Later versions may add fields to the end; they are ignored. */
-export function decodeClusterInfo(frame: Frame): ClusterInfo {
+function decodeClusterInfo(frame: Frame): ClusterInfo {
   if (frame.type !== FRAME.clusterInfo)
     throw new MalformedFrame(`expected cluster info, got frame ${frame.type}`);
   const reader = new ByteReader(frame.payload);
