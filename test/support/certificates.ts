@@ -7,7 +7,7 @@ import { temporaryDirectory } from './muster.ts';
 /** PEM files. */
 export type KeyPair = { readonly cert: string; readonly key: string };
 
-export type CertificateRequest = {
+type CertificateRequest = {
   /** Common name. */
   readonly name: string;
   /** Subject alternative names; default: the loopback address and `localhost`. */

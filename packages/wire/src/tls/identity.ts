@@ -14,12 +14,12 @@ import {
 import { cipherList, opensslCipher } from './cipher-suites.ts';
 
 /** Structured logging, fields first; pino's loggers fit. */
-export type TlsLog = {
+type TlsLog = {
   info(fields: Readonly<Record<string, unknown>>, text: string): void;
   warn(fields: Readonly<Record<string, unknown>>, text: string): void;
 };
 
-export type TlsFiles = {
+type TlsFiles = {
   /** PEM, the leaf first. */
   readonly cert?: string;
   readonly key?: string;
@@ -32,7 +32,7 @@ export type TlsFiles = {
   readonly crl?: string;
 };
 
-export type TlsPolicy = {
+type TlsPolicy = {
   /** Callers without a certificate of `ca` are refused. Otherwise none is asked for. */
   readonly requireCertificate: boolean;
   /** Common names of which a caller's certificate must have one. Empty: any. */

@@ -3,7 +3,7 @@ import { generateKeyPairSync, randomBytes, sign } from 'node:crypto';
 import { isIP } from 'node:net';
 import { assert, concatBytes } from '@muster/base';
 
-export type SelfSigned = {
+type SelfSigned = {
   /** Both PEM. */
   readonly cert: string;
   readonly key: string;
