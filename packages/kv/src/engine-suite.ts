@@ -70,7 +70,10 @@ function viewChecks(check: Check): void {
       ['long', '1'],
     );
     const later = await viewed(engine);
-    assert.deepEqual([...later.iterate('keys')].map(([, value]) => utf8Text(value)), ['2', '2', '1']);
+    assert.deepEqual(
+      [...later.iterate('keys')].map(([, value]) => utf8Text(value)),
+      ['2', '2', '1'],
+    );
     view.close();
     view.close();
     assert.equal(utf8Text(later.get('keys', utf8('b')) as Uint8Array), '2');

@@ -32,7 +32,7 @@ const REVISION_KEY = 'authRevision';
 const writer = new ByteWriter();
 const inner = new ByteWriter();
 
-export type AuthBuckets = {
+type AuthBuckets = {
   readonly auth: Iterable<Entry>;
   readonly roles: Iterable<Entry>;
   readonly users: Iterable<Entry>;

@@ -48,7 +48,7 @@ export function encodeStoreMeta(meta: StoreMeta): Uint8Array {
   return writer.take();
 }
 
-export function decodeStoreMeta(bytes: Uint8Array): StoreMeta {
+function decodeStoreMeta(bytes: Uint8Array): StoreMeta {
   const reader = open(bytes, 'the store record');
   const currentRevision = reader.varint();
   const compactRevision = reader.signedVarint();
@@ -60,7 +60,7 @@ export function decodeStoreMeta(bytes: Uint8Array): StoreMeta {
   return { currentRevision, compactRevision, finishedRevision, compaction: { target, cursor: at } };
 }
 
-export const EMPTY_STORE_META: StoreMeta = {
+const EMPTY_STORE_META: StoreMeta = {
   currentRevision: FIRST_REVISION,
   compactRevision: NEVER_COMPACTED,
   finishedRevision: NEVER_COMPACTED,

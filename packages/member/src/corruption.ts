@@ -2,6 +2,7 @@ import type { Timer } from '@muster/base';
 import { KvError } from '@muster/contract';
 import { type HashKvResult, hashKvOfView } from '@muster/kv';
 import type { NodeId } from '@muster/raft';
+import { type Answer, deviating } from './deviating.ts';
 import { hashed } from './hashing.ts';
 import type { Member } from './member.ts';
 import type { MemberLog } from './member-log.ts';
@@ -22,8 +23,6 @@ export type CorruptionOptions = {
   readonly compactionMs: number;
   readonly log: MemberLog;
 };
-
-type Answer = { readonly member: NodeId; readonly result: HashKvResult };
 
 /**
  * Compares what the members hold (reference 8.6). The leader hashes its key space and asks the others for theirs at the
@@ -183,17 +182,4 @@ export class CorruptionMonitor {
 
 function isComparable(a: HashKvResult, b: HashKvResult): boolean {
   return a.compactRevision === b.compactRevision && a.hashRevision === b.hashRevision;
-}
-
-/**
- * Who is given the alarm: all that do not hold what a majority of the cluster holds. Without such a majority nobody can
- * say who is right, and as in etcd the alarm is that of member 0.
- */
-export function deviating(answers: readonly Answer[], clusterSize: number): readonly NodeId[] {
-  const counts = new Map<number, number>();
-  for (const { result } of answers) counts.set(result.hash, (counts.get(result.hash) ?? 0) + 1);
-  if (counts.size < 2) return [];
-  const [hash, count] = [...counts].sort((a, b) => b[1] - a[1])[0] as [number, number];
-  if (count <= clusterSize / 2) return [0n];
-  return answers.filter(({ result }) => result.hash !== hash).map(({ member }) => member);
 }

@@ -118,7 +118,7 @@ export async function openBackups(options: BackupOptions): Promise<Backups> {
 }
 
 /** Writes the file; returns its size. Never keeps the event loop for long, and of the data only a block in memory. */
-export async function writeBackend(
+async function writeBackend(
   view: EngineView,
   stamp: BackendStamp,
   file: FsFile,

@@ -13,17 +13,14 @@
 export const PAGE_HEADER_BYTES = 16;
 export const ELEMENT_BYTES = 16;
 export const BUCKET_BYTES = 16;
-export const META_BYTES: number = 64;
+const META_BYTES: number = 64;
 export const COUNT_MAX = 0xfffe;
 
 export const BRANCH = 0x01;
 export const LEAF = 0x02;
-export const META = 0x04;
+const META = 0x04;
 export const FREELIST = 0x10;
 export const IS_BUCKET = 0x01;
-
-/** Said by a meta page of a file that keeps no list of its free pages. */
-export const NO_FREELIST = 0xffff_ffff_ffff_ffffn;
 
 const MAGIC = 0xed0cdaed;
 const VERSION = 2;

@@ -17,8 +17,8 @@ import type { BoltSource } from './source.ts';
 const DEPTH_MAX = 64;
 const PAGE_SIZES = [4096, 8192, 16_384, 32_768, 65_536, 1024, 2048];
 
-export type BoltEntry = readonly [key: Buffer, value: Buffer];
-export type BoltBucket = { readonly name: Buffer; readonly entries: () => Generator<BoltEntry> };
+type BoltEntry = readonly [key: Buffer, value: Buffer];
+type BoltBucket = { readonly name: Buffer; readonly entries: () => Generator<BoltEntry> };
 
 type Element = { readonly key: Buffer; readonly value: Buffer; readonly isBucket: boolean };
 type Page = { readonly header: PageHeader; readonly bytes: Buffer; readonly where: string };

@@ -18,6 +18,8 @@ const FREELIST_PAGE = 2;
 const TRANSACTION = 2n;
 /** Pages are gathered to this size before they are handed out. */
 const BLOCK_BYTES = 256 * 1024;
+/** Memory is taken in pieces: many small ones are dear to collect. */
+const PIECE_BYTES = 64 * 1024;
 /** bbolt refuses longer keys. */
 const KEY_BYTES_MAX = 32_768;
 
@@ -32,6 +34,7 @@ const NO_KEY = new Uint8Array(0);
  */
 export class BoltWriter {
   #nextPage = FREELIST_PAGE;
+  #piece: Buffer = Buffer.alloc(0);
   #block: Buffer[] = [];
   #blockBytes = 0;
   readonly #buckets: Element[] = [];
@@ -39,9 +42,8 @@ export class BoltWriter {
   #name = NO_KEY;
 
   constructor() {
-    const freelist = Buffer.alloc(PAGE_BYTES);
-    writePageHeader(freelist, { id: FREELIST_PAGE, flags: FREELIST, count: 0, overflow: 0 });
-    this.#emit(freelist);
+    const header = { id: FREELIST_PAGE, flags: FREELIST, count: 0, overflow: 0 };
+    writePageHeader(this.#room(PAGE_BYTES), header);
   }
 
   /** Buckets come in the order of their names. */
@@ -96,14 +98,21 @@ export class BoltWriter {
 
   #page(flags: number, elements: readonly Element[]): number {
     const id = this.#nextPage;
-    this.#emit(encodePage(id, flags, elements));
+    const length = pageLength(flags, elements);
+    const pages = Math.ceil(length / PAGE_BYTES);
+    encodePage(this.#room(pages * PAGE_BYTES), { id, flags, overflow: pages - 1 }, elements);
     return id;
   }
 
-  #emit(page: Buffer): void {
-    this.#nextPage += page.length / PAGE_BYTES;
-    this.#block.push(page);
-    this.#blockBytes += page.length;
+  /** The next pages of the file, all zero. */
+  #room(bytes: number): Buffer {
+    if (this.#piece.length < bytes) this.#piece = Buffer.alloc(Math.max(bytes, PIECE_BYTES));
+    const room = this.#piece.subarray(0, bytes);
+    this.#piece = this.#piece.subarray(bytes);
+    this.#nextPage += bytes / PAGE_BYTES;
+    this.#block.push(room);
+    this.#blockBytes += bytes;
+    return room;
   }
 }
 
@@ -166,13 +175,19 @@ class Tree {
   }
 }
 
-function encodePage(id: number, flags: number, elements: readonly Element[]): Buffer {
-  const isLeaf = flags === LEAF;
+function pageLength(flags: number, elements: readonly Element[]): number {
   let length = PAGE_HEADER_BYTES + elements.length * ELEMENT_BYTES;
-  for (const { key, value } of elements) length += key.length + (isLeaf ? value.length : 0);
-  const pages = Math.ceil(length / PAGE_BYTES);
-  const page = Buffer.alloc(pages * PAGE_BYTES);
-  writePageHeader(page, { id, flags, count: elements.length, overflow: pages - 1 });
+  for (const { key, value } of elements) length += key.length + (flags === LEAF ? value.length : 0);
+  return length;
+}
+
+function encodePage(
+  page: Buffer,
+  header: { readonly id: number; readonly flags: number; readonly overflow: number },
+  elements: readonly Element[],
+): void {
+  const isLeaf = header.flags === LEAF;
+  writePageHeader(page, { ...header, count: elements.length });
   let at = PAGE_HEADER_BYTES;
   let data = PAGE_HEADER_BYTES + elements.length * ELEMENT_BYTES;
   for (const element of elements) {
@@ -195,5 +210,4 @@ function encodePage(id: number, flags: number, elements: readonly Element[]): Bu
     }
     at += ELEMENT_BYTES;
   }
-  return page;
 }
