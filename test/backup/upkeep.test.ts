@@ -100,6 +100,24 @@ test('a member is defragmented while it takes writes and feeds watches: nothing 
   }
 });
 
+test('there is one storage format: a downgrade is refused as etcd refuses a target that is none', async () => {
+  const cluster = await startMuster(1);
+  const remote = connectEtcd({ endpoints: cluster.endpoints });
+  const { api } = remote;
+  try {
+    for (const action of ['validate', 'enable'] as const) {
+      await assert.rejects(api.downgrade({ action, version: '3.5.0' }), { code: 'DOWNGRADE_BAD_VERSION' });
+      await assert.rejects(api.downgrade({ action, version: 'old' }), { code: 'DOWNGRADE_BAD_FORMAT' });
+    }
+    await assert.rejects(api.downgrade({ action: 'cancel', version: '' }), { code: 'DOWNGRADE_NONE' });
+    const { storageVersion, downgrade } = await api.status();
+    assert.deepEqual([storageVersion, downgrade], ['3.6.0', { enabled: false, targetVersion: '' }]);
+  } finally {
+    await remote.close();
+    await cluster.close();
+  }
+});
+
 /** Changes one value in the data of a member that is down, as a bad disk might. */
 async function spoil(member: MusterMember, key: string): Promise<void> {
   const engine = openEngine(join(member.dataDir, 'kv'));
