@@ -33,6 +33,15 @@ export class Changes {
     return this.#cluster.members.filter((m) => !m.removed && !this.#gone.has(m.id));
   }
 
+  /** Those whose addition took place without anybody hearing of it: as an operator who looks at the list. */
+  startMissing(): void {
+    for (const knows of this.#cluster.live()) {
+      for (const { id } of knows.member?.machine.members() ?? []) {
+        if (!this.#cluster.members.some((m) => m.id === id)) this.#cluster.join(id, knows);
+      }
+    }
+  }
+
   step(via: SimMember): void {
     const kind = this.#prng.int(0, 15);
     if (kind <= 1) this.#add(via);

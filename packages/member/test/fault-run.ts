@@ -111,12 +111,14 @@ export class FaultRun {
       m.clock.resume();
     }
     this.#startAll(true);
+    this.changes?.startMissing();
     this.#follow();
     await cluster.elect();
     await cluster.run(3000);
     this.changes?.check();
     this.#startAll();
     await cluster.run(1000);
+    await cluster.elect();
     const members = this.#members();
     this.#follow();
     const voters = members.filter((m) => !m.member?.isLearner);
