@@ -83,7 +83,8 @@ export class Changes {
         const knows = this.#cluster
           .live()
           .find((m) => m.member?.machine.members().some((x) => x.id === member.id));
-        if (knows) this.#cluster.join(member.id, knows);
+        const joined = this.#cluster.members.some((m) => m.id === member.id);
+        if (knows && !joined) this.#cluster.join(member.id, knows);
       },
       () => {},
     );

@@ -117,8 +117,11 @@ export class FaultRun {
     await cluster.run(3000);
     this.changes?.check();
     this.#startAll();
-    await cluster.run(1000);
+    // Changes under way come to their end, and what they leave is started.
+    if (this.changes) await cluster.run(8000);
+    this.changes?.startMissing();
     await cluster.elect();
+    await cluster.run(3000);
     const members = this.#members();
     this.#follow();
     const voters = members.filter((m) => !m.member?.isLearner);
