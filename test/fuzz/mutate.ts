@@ -57,7 +57,7 @@ export function joined(...parts: readonly Uint8Array[]): Uint8Array<ArrayBuffer>
   return new Uint8Array(Buffer.concat(parts));
 }
 
-export function randomJson(prng: Prng, depth = 3): Json {
+function randomJson(prng: Prng, depth = 3): Json {
   switch (prng.int(0, depth > 0 ? 8 : 5)) {
     case 0:
       return null;
@@ -79,7 +79,7 @@ export function randomJson(prng: Prng, depth = 3): Json {
 }
 
 /** One value somewhere inside replaced, removed, doubled or wrapped. */
-export function mutateJson(prng: Prng, value: Json): Json {
+function mutateJson(prng: Prng, value: Json): Json {
   if (typeof value !== 'object' || value === null || prng.chance(0.2)) return randomJson(prng);
   if (Array.isArray(value)) {
     const at = value.length === 0 ? 0 : prng.int(0, value.length);

@@ -16,7 +16,7 @@ export const TARGETS: Readonly<Record<string, Open>> = {
 };
 
 /** A failing input: `<target> <seed>`, and what it did. */
-export type Finding = { readonly target: string; readonly seed: string; readonly error: Error };
+type Finding = { readonly target: string; readonly seed: string; readonly error: Error };
 
 export type Outcome = {
   readonly cases: number;

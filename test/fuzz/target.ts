@@ -17,7 +17,7 @@ export class Violation extends Error {
 }
 
 /** An answer to what is complete must come within this. */
-export const ANSWER_MS = 10_000;
+const ANSWER_MS = 10_000;
 
 /** Rejects with a `Violation` when `promise` takes too long. */
 export async function answered<T>(promise: Promise<T>, what: string): Promise<T> {

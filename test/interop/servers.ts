@@ -12,12 +12,12 @@ import { debianProgram } from '../support/debian.ts';
 import { freePorts } from '../support/ports.ts';
 
 export const KINDS = ['etcd', 'muster'] as const;
-export type Kind = (typeof KINDS)[number];
+type Kind = (typeof KINDS)[number];
 
 export type ClientTls = { readonly ca: Buffer; readonly cert: Buffer; readonly key: Buffer };
 
 /** Paths of PEM files. */
-export type CertificateFiles = { readonly ca: string; readonly server: KeyPair; readonly client: KeyPair };
+type CertificateFiles = { readonly ca: string; readonly server: KeyPair; readonly client: KeyPair };
 
 export type Servers = {
   /** `host:port` of each member. */

@@ -5,7 +5,7 @@ import { makeGateway } from './gateway.ts';
 import { startMuster } from './muster.ts';
 import { freePorts } from './ports.ts';
 
-export type TestMember = {
+type TestMember = {
   readonly clientUrl: string;
   start(): Promise<void>;
   stop(signal?: NodeJS.Signals): Promise<unknown>;

@@ -6,7 +6,7 @@ import { Child } from './child.ts';
 import { healthy } from './etcd.ts';
 import { freePorts } from './ports.ts';
 
-export type EtcdMember = {
+type EtcdMember = {
   readonly clientUrl: string;
   /** The pid of the running process. */
   readonly pid: number | undefined;
@@ -16,7 +16,7 @@ export type EtcdMember = {
   signal(signal: NodeJS.Signals): void;
 };
 
-export type EtcdCluster = {
+type EtcdCluster = {
   readonly members: readonly EtcdMember[];
   readonly endpoints: readonly string[];
   close(): Promise<void>;

@@ -3,7 +3,7 @@ import { Child } from './child.ts';
 
 const MAIN = new URL('../../apps/gateway/src/main.ts', import.meta.url).pathname;
 
-export type GatewayProcess = {
+type GatewayProcess = {
   readonly url: string;
   /** What it has written. */
   log(): string;

@@ -146,7 +146,7 @@ function withoutComments(text: string): string {
 
 /** Started by a command or a bundler, not by an import. */
 const ENTRY =
-  /(^|\/)(index|main|bootstrap|generate|sample-service)\.(ts|tsx|mjs)$|\.test\.tsx?$|vite\.config\.ts$|\.(worker|child|fixture)\.ts$/;
+  /(^|\/)(index|main|bootstrap|generate|sample-service|check-gateway-json)\.(ts|tsx|mjs)$|\.test\.tsx?$|vite\.config\.ts$|\.(worker|child|fixture)\.ts$/;
 
 /** What a package's own table of exports names. */
 function exportedFiles(path: string): string[] {

@@ -20,14 +20,24 @@ const scratch = new ProtoWriter();
 
 /** The message alone. */
 export function encode<T>(codec: Codec<T>, value: T): Buffer {
-  codec.write(scratch, value);
+  write(codec, value);
   return scratch.take();
 }
 
 /** The message behind the five bytes that gRPC puts before each. */
 export function encodeFramed<T>(codec: Codec<T>, value: T): Buffer {
-  codec.write(scratch, value);
+  write(codec, value);
   return scratch.takeFramed();
+}
+
+/** What a codec had written before it threw must not stand before the next message. */
+function write<T>(codec: Codec<T>, value: T): void {
+  try {
+    codec.write(scratch, value);
+  } catch (error) {
+    scratch.discard();
+    throw error;
+  }
 }
 
 /** A codec written by hand: for what is sent often. */

@@ -264,6 +264,20 @@ const kv = (key: string, size: number): KeyValue => ({
 });
 
 describe('what the codecs do beyond the fields', () => {
+  test('a codec that throws half-way leaves nothing before the next message', () => {
+    const header = { clusterId: 1n, memberId: 2n, revision: 3, raftTerm: 4 };
+    const expected = encodeFramed(headerResponse, { header });
+    const broken: Codec<unknown> = {
+      write(writer) {
+        writer.bytes(1, new Uint8Array([1, 2, 3]));
+        throw new Error('half-way');
+      },
+      read: () => undefined,
+    };
+    assert.throws(() => encode(broken, {}), /half-way/);
+    assert.deepEqual(encodeFramed(headerResponse, { header }), expected);
+  });
+
   test('unknown fields of every wire type are skipped, groups too', () => {
     const known = encode(putRequest, { key: Buffer.from('k') });
     const unknown = Buffer.from([

@@ -88,7 +88,7 @@ export class ProtoWriter {
   take(): Buffer {
     const taken = Buffer.allocUnsafe(this.size);
     this.#bytes.copy(taken, 0, this.#at);
-    this.#reset();
+    this.discard();
     return taken;
   }
 
@@ -99,11 +99,12 @@ export class ProtoWriter {
     taken[0] = 0;
     taken.writeUInt32BE(size, 1);
     this.#bytes.copy(taken, FRAME_BYTES, this.#at);
-    this.#reset();
+    this.discard();
     return taken;
   }
 
-  #reset(): void {
+  /** Forgets what was written. */
+  discard(): void {
     if (this.#bytes.length > KEPT_BYTES) this.#bytes = Buffer.allocUnsafeSlow(FIRST_BYTES);
     this.#at = this.#bytes.length;
   }
