@@ -1,10 +1,10 @@
 /** From arguments and environment to typed values, by the rules of Go's flag package and etcd's environment. */
 
+import { nearest } from '@muster/base';
 import { readConfigFile } from './config-file.ts';
 import { FLAGS, type Flag, type FlagName, type FlagValues, FORMER_NAMES } from './flag-table.ts';
 import { BadBoolean, BadValue } from './flag-values.ts';
 import { envOf, helpText, IDLE, IDLE_BOOLEANS, knownNames, REFUSED } from './flags.ts';
-import { nearest } from './nearest.ts';
 import { StartRefused } from './start-refused.ts';
 
 export { StartRefused };

@@ -17,4 +17,5 @@ export {
 export { type Clock, ManualClock, type Timer } from './clock.ts';
 export { crc32c } from './crc32c.ts';
 export { type Deferred, deferred } from './deferred.ts';
+export { nearest } from './nearest.ts';
 export { Prng } from './prng.ts';

@@ -1,3 +1,4 @@
+import { nearest } from '@muster/base';
 import { Exit, Failure } from '../failure.ts';
 import { type Command, type Group, isGroup, type Verb } from './command.ts';
 import { BadFlagValue, bool, type Flag, type Flags } from './flag.ts';
@@ -160,31 +161,4 @@ class LineParser {
 
 function flagsOf(command: Command): Flags {
   return isGroup(command) ? {} : (command as Verb).flags;
-}
-
-/** The one that is at most two typing errors away, or a third of the word. */
-function nearest(word: string, names: readonly string[]): string | undefined {
-  let best: string | undefined;
-  let bound = Math.max(2, Math.floor(word.length / 3)) + 1;
-  for (const name of names) {
-    const far = editDistance(word, name);
-    if (far < bound) {
-      bound = far;
-      best = name;
-    }
-  }
-  return best;
-}
-
-function editDistance(a: string, b: string): number {
-  let row = Array.from({ length: b.length + 1 }, (_, i) => i);
-  for (let i = 1; i <= a.length; i++) {
-    const next = [i];
-    for (let j = 1; j <= b.length; j++) {
-      const change = (row[j - 1] as number) + (a[i - 1] === b[j - 1] ? 0 : 1);
-      next.push(Math.min(change, (row[j] as number) + 1, (next[j - 1] as number) + 1));
-    }
-    row = next;
-  }
-  return row[b.length] as number;
 }

@@ -1,8 +1,8 @@
 /** The candidate that a mistyped name was most likely meant to be; `undefined` when none is near. */
 export function nearest(name: string, candidates: readonly string[]): string | undefined {
   let best: string | undefined;
-  // A third of the letters may be wrong: more is another word.
-  let bestDistance = Math.max(1, Math.floor(name.length / 3)) + 1;
+  // Two letters may be wrong, or a third of them: more is another word.
+  let bestDistance = Math.max(2, Math.floor(name.length / 3)) + 1;
   for (const candidate of candidates) {
     if (Math.abs(candidate.length - name.length) >= bestDistance) continue;
     const distance = editDistance(name, candidate);
