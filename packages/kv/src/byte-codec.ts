@@ -1,4 +1,4 @@
-import { AssertionFailed, utf8, utf8Text } from '@muster/base';
+import { AssertionFailed, assert, utf8, utf8Text } from '@muster/base';
 
 const INITIAL_BYTES = 512;
 /** A buffer that one big record made large is not kept for the small ones that follow. */
@@ -27,12 +27,14 @@ export class ByteWriter {
   }
 
   u8(value: number): void {
+    assert((value & 0xff) === value, () => `${value} is no byte`);
     this.#reserve(1);
     this.#bytes[this.#at++] = value;
   }
 
-  /** A whole number in [0, 2^53). */
+  /** A whole number in [0, 2^53). No other is taken: what cannot be read must not get into a log. */
   varint(value: number): void {
+    assert(value >= 0 && Number.isSafeInteger(value), () => `${value} is no count`);
     this.#reserve(8);
     const bytes = this.#bytes;
     let rest = value;
@@ -82,6 +84,11 @@ export class ByteWriter {
     this.#at = 0;
     if (this.#bytes.length > MAX_KEPT_BYTES) this.#resize(INITIAL_BYTES);
     return out;
+  }
+
+  /** Forgets what was written since the last `take`. */
+  drop(): void {
+    this.#at = this.#start;
   }
 
   #takeView(): Uint8Array {

@@ -202,3 +202,19 @@ test('commands that follow each other do not share changeable bytes', () => {
   assert.deepEqual(lengths, [false, true, false, true, true, false]);
   assert.deepEqual(decodeCommand(all[0] as Uint8Array).command, small);
 });
+
+test('a command that could not be read back is refused, and leaves nothing in the next one', () => {
+  const requestId = { member: 1n, sequence: 1 };
+  const bad: readonly Command[] = [
+    ...[2 ** 53, 2 ** 63, -(2 ** 63), 1.5, Number.NaN].map(
+      (ttlSeconds): Command => ({ type: 'leaseGrant', id: 7n, ttlSeconds }),
+    ),
+    { type: 'compact', revision: 2 ** 60, physical: false },
+    { type: 'alarm', action: 'activate', memberId: 1n, alarm: 'fire' as 'none' },
+  ];
+  const good: Command = { type: 'leaseRevoke', id: 7n };
+  for (const command of bad) {
+    assert.throws(() => encodeCommand(requestId, command), AssertionFailed);
+    assert.deepEqual(decodeCommand(encodeCommand(requestId, good)).command, good);
+  }
+});

@@ -90,21 +90,27 @@ const INTERNAL = 0x40;
 const OF_USER = 0x80;
 const KIND_BITS = 0x3f;
 
+/** Throws `AssertionFailed` for a command that has no bytes: it would end every member that applies it. */
 export function encodeCommand(
   requestId: RequestId,
   command: Command,
   origin: Origin = 'anonymous',
 ): Uint8Array {
-  writer.u8(FORMAT);
-  writer.u8((KIND_NUMBERS.get(command.type) as number) | originBits(origin));
-  writer.u64(requestId.member);
-  writer.varint(requestId.sequence);
-  if (typeof origin === 'object') {
-    writer.text(origin.username);
-    writer.varint(origin.authRevision);
+  try {
+    writer.u8(FORMAT);
+    writer.u8((KIND_NUMBERS.get(command.type) as number) | originBits(origin));
+    writer.u64(requestId.member);
+    writer.varint(requestId.sequence);
+    if (typeof origin === 'object') {
+      writer.text(origin.username);
+      writer.varint(origin.authRevision);
+    }
+    writeBody(command);
+    return writer.take();
+  } catch (error) {
+    writer.drop();
+    throw error;
   }
-  writeBody(command);
-  return writer.take();
 }
 
 function originBits(origin: Origin): number {

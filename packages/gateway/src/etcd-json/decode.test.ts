@@ -131,7 +131,10 @@ test('what etcd takes is taken', () => {
   assert.deepEqual(plain('{"key":[102,111,111]}'), { key });
   assert.deepEqual(plain('{"key":"Zm9v","limit":" 5 ","wat":{"a":[1.5,{}]}}'), { key, limit: 5 });
   assert.deepEqual(plain('{"key":"Zm9v","limit":"null","revision":null}'), { key, limit: 0 });
-  assert.deepEqual(plain('{"key":"Zm9v","limit":9223372036854775807}'), { key, limit: 2 ** 63 });
+  assert.deepEqual(plain('{"key":"Zm9v","limit":9223372036854775807}'), {
+    key,
+    limit: Number.MAX_SAFE_INTEGER,
+  });
   assert.deepEqual(plain('{"key":"Zm9v","sort_order":"ASCEND","sortTarget":3}'), {
     key,
     sortOrder: 'ascend',

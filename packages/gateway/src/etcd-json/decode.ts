@@ -12,7 +12,7 @@ type FieldKind =
   | 'bool'
   /** int64 as a bigint. */
   | 'int64'
-  /** int64 as a number: beyond 2^53 only its magnitude counts. */
+  /** int64 as a number; one outside the safe integers is taken as the nearest of these. */
   | 'count'
   | 'uint64'
   | 'enum'
@@ -114,7 +114,7 @@ function decodeField(spec: FieldSpec, value: JsonValue, depth: number): unknown 
       if (typeof value !== 'boolean') throw cannot(value, 'bool');
       return value;
     case 'count':
-      return typeof value === 'number' ? value : Number(decodeInteger(value, INT64));
+      return typeof value === 'number' ? value : nearestSafe(decodeInteger(value, INT64));
     case 'int64':
       return decodeInteger(value, INT64);
     case 'uint64':
@@ -145,6 +145,11 @@ function decodeInteger(value: JsonValue, integer: IntegerType): bigint {
   if (INTEGER.test(value)) return inRange(value, integer);
   // It reads the string as it stood in the request, with its escapes.
   return decodePlainInteger(parseWhole(JSON.stringify(value).slice(1, -1)), integer);
+}
+
+function nearestSafe(value: bigint): number {
+  const { MAX_SAFE_INTEGER, MIN_SAFE_INTEGER } = Number;
+  return Math.min(MAX_SAFE_INTEGER, Math.max(MIN_SAFE_INTEGER, Number(value)));
 }
 
 function decodePlainInteger(value: JsonValue, integer: IntegerType): bigint {
