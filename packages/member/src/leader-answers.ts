@@ -11,12 +11,15 @@ export class LeaderAnswers {
   readonly #lessor: Lessor;
   readonly #machine: () => StateMachine;
   readonly #learnerReady: (id: bigint) => boolean;
+  readonly #applied: () => number;
   readonly #hashKv: (revision: number) => Promise<HashKvResult>;
   readonly #read: (done: (error: KvError | undefined) => void) => void;
 
   constructor(options: {
     readonly lessor: Lessor;
     readonly machine: () => StateMachine;
+    /** Index that the machine stands at. */
+    readonly applied: () => number;
     /** Whether a learner has caught up, as this leader sees it. */
     readonly learnerReady: (id: bigint) => boolean;
     readonly hashKv: (revision: number) => Promise<HashKvResult>;
@@ -24,6 +27,7 @@ export class LeaderAnswers {
   }) {
     this.#lessor = options.lessor;
     this.#machine = options.machine;
+    this.#applied = options.applied;
     this.#learnerReady = options.learnerReady;
     this.#hashKv = options.hashKv;
     this.#read = options.read;
@@ -31,10 +35,7 @@ export class LeaderAnswers {
 
   answer(call: LeaderCall, done: (answer: LeaderAnswer) => void): void {
     if (call.type === 'isKnown') {
-      const member = this.#machine()
-        .members()
-        .find(({ id }) => id === call.id);
-      return done({ type: 'isKnown', known: member !== undefined && member.clientUrls.length > 0 });
+      return done(this.#isKnown(call.id));
     }
     if (call.type === 'hashKv') {
       this.#hashKv(Number(call.id)).then(
@@ -55,6 +56,14 @@ export class LeaderAnswers {
         done(failure ? { type: 'error', code: failure.code } : { type: 'keepAlive', ttlSeconds }),
       );
     });
+  }
+
+  #isKnown(asker: bigint): LeaderAnswer {
+    const members = this.#machine().members();
+    const member = members.find(({ id }) => id === asker);
+    if (member === undefined) return { type: 'isKnown', known: false, index: 0, voters: [] };
+    const voters = members.filter(({ isLearner }) => !isLearner).map(({ id }) => id);
+    return { type: 'isKnown', known: member.clientUrls.length > 0, index: this.#applied(), voters };
   }
 
   #timeToLive(id: bigint, withKeys: boolean): LeaderAnswer {

@@ -32,6 +32,9 @@ test('answers survive their codec', () => {
         keys,
       }),
     ),
+    fc
+      .tuple(fc.boolean(), fc.nat(), fc.array(fc.bigInt({ min: 1n, max: (1n << 64n) - 1n })))
+      .map(([known, index, voters]): LeaderAnswer => ({ type: 'isKnown', known, index, voters })),
     fc.constant<LeaderAnswer>({ type: 'error', code: 'NOT_LEADER' }),
   );
   fc.assert(fc.property(answer, (a) => assert.deepEqual(decodeAnswer(encodeAnswer(a)), a)));

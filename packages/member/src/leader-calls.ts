@@ -24,8 +24,16 @@ export type LeaderAnswer =
       readonly keys: readonly Uint8Array[];
     }
   | { readonly type: 'error'; readonly code: ErrorCode }
-  /** Whether the member has published itself: it has had entries in its log then. */
-  | { readonly type: 'isKnown'; readonly known: boolean }
+  /**
+   * Whether the member has published itself: it has had entries in its log then. `voters` are those as of `index`, none
+   * where the asker is no member yet.
+   */
+  | {
+      readonly type: 'isKnown';
+      readonly known: boolean;
+      readonly index: number;
+      readonly voters: readonly bigint[];
+    }
   | { readonly type: 'learnerReady'; readonly ready: boolean }
   | { readonly type: 'hashKv'; readonly result: HashKvResult };
 
@@ -88,8 +96,10 @@ export function encodeAnswer(answer: LeaderAnswer): Uint8Array {
       return out.bytes;
     }
     case 'isKnown': {
-      const out = answerBytes(kind, 1);
+      const out = answerBytes(kind, 9 + 8 * answer.voters.length);
       out.view.setUint8(1, answer.known ? 1 : 0);
+      out.view.setBigInt64(2, BigInt(answer.index));
+      for (const [i, id] of answer.voters.entries()) out.view.setBigUint64(10 + 8 * i, id);
       return out.bytes;
     }
     case 'learnerReady': {
@@ -124,7 +134,12 @@ export function decodeAnswer(bytes: Uint8Array): LeaderAnswer {
           keys: decodeKeys(bytes, view),
         };
       case 'isKnown':
-        return { type, known: view.getUint8(1) === 1 };
+        return {
+          type,
+          known: view.getUint8(1) === 1,
+          index: Number(view.getBigInt64(2)),
+          voters: decodeIds(view, 10),
+        };
       case 'learnerReady':
         return { type, ready: view.getUint8(1) === 1 };
       case 'hashKv': {
@@ -150,6 +165,12 @@ function answerBytes(kind: number, length: number): { bytes: Uint8Array; view: D
   const bytes = new Uint8Array(1 + length);
   bytes[0] = kind;
   return { bytes, view: new DataView(bytes.buffer) };
+}
+
+function decodeIds(view: DataView, from: number): bigint[] {
+  const ids: bigint[] = [];
+  for (let at = from; at < view.byteLength; at += 8) ids.push(view.getBigUint64(at));
+  return ids;
 }
 
 function decodeKeys(bytes: Uint8Array, view: DataView): Uint8Array[] {

@@ -70,8 +70,13 @@ export class MemberParts {
     readonly hashKv: (revision: number) => Promise<HashKvResult>;
     readonly read: (done: KvErrorDone) => void;
   }): LeaderLink {
-    const { options, limits, machine, leader, firstNumber } = this.#c;
-    const answers = new LeaderAnswers({ ...parts, machine, learnerReady: (id) => this.#learnerReady(id) });
+    const { options, limits, machine, leader, firstNumber, raft } = this.#c;
+    const answers = new LeaderAnswers({
+      ...parts,
+      machine,
+      applied: () => raft.status().applied,
+      learnerReady: (id) => this.#learnerReady(id),
+    });
     return new LeaderLink({
       clock: options.clock,
       transport: options.transport,
@@ -130,6 +135,8 @@ export class MemberParts {
       voters: joined ?? start.meta.confState.voters,
       isEmpty: start.log.lastIndex === 0,
       transport: options.transport,
+      clock: options.clock,
+      graceMs: options.electionMs,
       requestId: firstNumber(),
       onAdmitted,
       onRefused: (error) => options.onFatal(error),

@@ -56,7 +56,7 @@ export function peerEvents(to: {
         handOver.onChange();
         break;
       case 'connected':
-        admission.ask();
+        admission.ask(event.peer);
         break;
       case 'removed':
         membership.leave(`member ${event.by.toString(16)}`);
