@@ -1,5 +1,8 @@
 import type { Clock, Timer } from '@muster/base';
 
+/** Node's timers take no longer delay: they would end at once. */
+const TIMEOUT_MS_MAX = 2 ** 31 - 1;
+
 type SystemTimer = { cancelled: boolean; handle: NodeJS.Timeout | undefined };
 
 /** The machine's time, and the event loop's timers. */
@@ -14,9 +17,17 @@ export class SystemClock implements Clock {
 
   schedule(delayMs: number, run: () => void): Timer {
     const timer: SystemTimer = { cancelled: false, handle: undefined };
-    timer.handle = setTimeout(() => {
-      if (!timer.cancelled) run();
-    }, delayMs);
+    const wait = (leftMs: number): void => {
+      timer.handle = setTimeout(
+        () => {
+          if (timer.cancelled) return;
+          if (leftMs > TIMEOUT_MS_MAX) wait(leftMs - TIMEOUT_MS_MAX);
+          else run();
+        },
+        Math.min(leftMs, TIMEOUT_MS_MAX),
+      );
+    };
+    wait(delayMs);
     return timer;
   }
 

@@ -30,6 +30,7 @@ export type Rig = {
   readonly api: StoreApi;
   readonly server: GrpcServer;
   readonly session: ClientHttp2Session;
+  readonly port: number;
   connect(): ClientHttp2Session;
   close(): Promise<void>;
 };
@@ -49,9 +50,10 @@ export async function startGrpc(options: Options = {}): Promise<Rig> {
   const listening = deferred<void>();
   http2.listen(0, '127.0.0.1', () => listening.resolve());
   await listening.promise;
+  const { port } = http2.address() as AddressInfo;
   const sessions: ClientHttp2Session[] = [];
   const open = (): ClientHttp2Session => {
-    const session = connect(`http://127.0.0.1:${(http2.address() as AddressInfo).port}`);
+    const session = connect(`http://127.0.0.1:${port}`);
     session.on('error', () => {});
     sessions.push(session);
     return session;
@@ -60,6 +62,7 @@ export async function startGrpc(options: Options = {}): Promise<Rig> {
     api,
     server,
     session: open(),
+    port,
     connect: open,
     async close() {
       for (const session of sessions) session.destroy();

@@ -1,5 +1,10 @@
 import type { Clock, Timer } from '@muster/base';
 
+/** Node's timers take no longer delay: they would end at once. */
+const TIMEOUT_MS_MAX = 2 ** 31 - 1;
+
+type NodeTimer = { readonly cancelled: boolean; handle: NodeJS.Timeout | undefined };
+
 /** The machine's time. Its timers keep the process alive: a call that waits for a connection is under way. */
 export class NodeClock implements Clock {
   nowMs(): number {
@@ -11,12 +16,17 @@ export class NodeClock implements Clock {
   }
 
   schedule(delayMs: number, run: () => void): Timer {
-    const handle = setTimeout(run, delayMs);
-    return { cancelled: false, handle } as Timer & { handle: NodeJS.Timeout };
+    const timer: NodeTimer = { cancelled: false, handle: undefined };
+    const wait = (leftMs: number): void => {
+      const then = leftMs > TIMEOUT_MS_MAX ? () => wait(leftMs - TIMEOUT_MS_MAX) : run;
+      timer.handle = setTimeout(then, Math.min(leftMs, TIMEOUT_MS_MAX));
+    };
+    wait(delayMs);
+    return timer;
   }
 
   cancel(timer: Timer): void {
-    const own = timer as { cancelled: boolean; handle: NodeJS.Timeout };
+    const own = timer as { cancelled: boolean; handle: NodeJS.Timeout | undefined };
     own.cancelled = true;
     clearTimeout(own.handle);
   }

@@ -71,6 +71,11 @@ export class GrpcServer {
     };
   }
 
+  /** Those whose stream is open. */
+  get calls(): number {
+    return this.#host.calls.size;
+  }
+
   /** Takes the server's streams whose content type is gRPC's, and leaves the others alone. */
   attach(server: Http2Server): void {
     server.on('stream', (stream, headers) => {
