@@ -1,15 +1,25 @@
 import { rmSync } from 'node:fs';
 import { assert } from '@muster/base';
+import { KvError } from '@muster/contract';
 import type { Bounds, Engine, EngineView, Entry, Table } from '@muster/kv';
 import { deleteLong, getLong, isLong, iterateWithLong, putLong } from './long-keys.ts';
 import { type Environment, openEnvironment, tableNumber } from './schema.ts';
-import { Store, type StoreOptions } from './store.ts';
+import { closedError, Store, type StoreOptions } from './store.ts';
 import { LmdbView, type ReadTransaction } from './view.ts';
 
 export const DATA_FILE = 'data.mdb';
 /** What an installation builds before it becomes the data file. */
 export const INSTALL_FILE = 'install.mdb';
 export const LOCK_SUFFIX = '-lock';
+/**
+ * Views open at a time: each takes one of the 126 places that LMDB has for readers, without one of which nothing at all
+ * can be read, and keeps pages from being used again.
+ */
+const VIEWS_MAX = 16;
+/** Callers that wait for one. */
+const VIEW_WAITERS_MAX = 1000;
+
+type ViewDone = (error: Error | undefined, view: EngineView | undefined) => void;
 
 export type OpenEngineOptions = StoreOptions & {
   /** How large the data file may grow, in bytes; it reserves address space only. */
@@ -22,6 +32,10 @@ export class LmdbEngine implements Engine {
   readonly #options: OpenEngineOptions;
   readonly #store: Store;
   readonly #views = new Set<LmdbView>();
+  /** Views that are open or about to be. */
+  #viewCount = 0;
+  #viewWaiters: ViewDone[] = [];
+  #closed = false;
   /** Environments that were replaced, and what closes each once nothing reads it any more. */
   readonly #retired = new Map<Environment, () => void>();
 
@@ -72,24 +86,49 @@ export class LmdbEngine implements Engine {
     this.#store.flush(done);
   }
 
-  view(done: (error: Error | undefined, view: EngineView | undefined) => void): void {
+  view(done: ViewDone): void {
+    if (this.#closed) return queueMicrotask(() => done(closedError(), undefined));
+    if (this.#viewCount >= VIEWS_MAX) {
+      if (this.#viewWaiters.length < VIEW_WAITERS_MAX) this.#viewWaiters.push(done);
+      else queueMicrotask(() => done(new KvError('TOO_MANY_REQUESTS'), undefined));
+      return;
+    }
+    this.#viewCount++;
     this.flush((error) => {
-      if (error) return done(error, undefined);
-      const { environment } = this.#store;
-      const { root } = environment;
-      root.resetReadTxn();
-      const view = new LmdbView({
-        environment,
-        transaction: root.useReadTransaction() as unknown as ReadTransaction,
-        tag: this.#store.flushedTag,
-        onClose: () => {
-          this.#views.delete(view);
-          this.#closeRetired(environment);
-        },
-      });
-      this.#views.add(view);
-      done(undefined, view);
+      let opened: EngineView | undefined;
+      let failure = error ?? (this.#closed ? closedError() : undefined);
+      try {
+        if (!failure) opened = this.#openView();
+      } catch (cause) {
+        failure = cause as Error;
+      }
+      if (!opened) this.#viewGone();
+      done(failure, opened);
     });
+  }
+
+  #openView(): EngineView {
+    const { environment } = this.#store;
+    const { root } = environment;
+    root.resetReadTxn();
+    const view = new LmdbView({
+      environment,
+      transaction: root.useReadTransaction() as unknown as ReadTransaction,
+      tag: this.#store.flushedTag,
+      onClose: () => {
+        this.#views.delete(view);
+        this.#closeRetired(environment);
+        this.#viewGone();
+      },
+    });
+    this.#views.add(view);
+    return view;
+  }
+
+  #viewGone(): void {
+    this.#viewCount--;
+    const next = this.#viewWaiters.shift();
+    if (next) this.view(next);
   }
 
   /** `total` is the file's size, `inUse` what its tables fill; both as of the newest background commit. */
@@ -99,6 +138,8 @@ export class LmdbEngine implements Engine {
 
   /** Flushes sealed units and closes. Nothing may use the engine afterwards. */
   close(): Promise<void> {
+    this.#closed = true;
+    for (const waiter of this.#viewWaiters.splice(0)) waiter(closedError(), undefined);
     for (const view of [...this.#views]) view.close();
     return this.#store.close();
   }
@@ -119,7 +160,7 @@ export class LmdbEngine implements Engine {
   }
 
   /** For the snapshot store: stops commits to the file until `resume`. */
-  hold(done: () => void): void {
+  hold(done: (error?: Error) => void): void {
     this.#store.hold(done);
   }
 

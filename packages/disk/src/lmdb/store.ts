@@ -84,6 +84,8 @@ export class Store {
   #failure: StoreError | undefined;
   #onQuiet: (() => void) | undefined;
   #held = false;
+  #closing = false;
+  #onReleased: (() => void) | undefined;
 
   constructor(environment: Environment, options: StoreOptions = {}) {
     this.#environment = environment;
@@ -178,8 +180,13 @@ export class Store {
     return { total, inUse: Math.min(total, pages * pageSize) };
   }
 
-  /** Forbids commits to LMDB until `resume`, and calls `done` once none is under way. */
-  hold(done: () => void): void {
+  /** Forbids commits to LMDB until `resume`, and calls `done` once none is under way; with an error when it is closed. */
+  hold(done: (error?: Error) => void): void {
+    if (this.#closing) queueMicrotask(() => done(closedError()));
+    else this.#hold(done);
+  }
+
+  #hold(done: () => void): void {
     assert(!this.#held, 'the store is held twice');
     this.#held = true;
     if (this.#flushing) this.#onQuiet = done;
@@ -194,9 +201,7 @@ export class Store {
     assert(this.#held && !this.#flushing, 'the store is not held');
     this.#held = false;
     if (!replacement) {
-      if (this.#sealed.length > 0) this.#flushNext();
-      else if (this.#waiters.length > 0) this.#rotate();
-      else this.#schedule();
+      this.#goOn();
       return undefined;
     }
     assert(!this.#current.hasOpen, 'the state is replaced within a unit');
@@ -210,6 +215,7 @@ export class Store {
     this.#flushedUnits = this.#sealedUnits;
     this.#size = undefined;
     this.#settleWaiters(undefined);
+    this.#onReleased?.();
     return old;
   }
 
@@ -224,19 +230,31 @@ export class Store {
     const old = this.#environment;
     this.#environment = replacement;
     this.#size = undefined;
-    if (this.#sealed.length > 0) this.#flushNext();
-    else if (this.#waiters.length > 0) this.#rotate();
-    else this.#schedule();
+    this.#goOn();
     return old;
   }
 
-  /** Flushes what is sealed, then closes. An open unit is dropped, as a crash would. */
+  /** Behind a hold. */
+  #goOn(): void {
+    this.#onReleased?.();
+    if (this.#sealed.length > 0) this.#flushNext();
+    else if (this.#waiters.length > 0) this.#rotate();
+    else this.#schedule();
+  }
+
+  /** Waits for a hold to end, flushes what is sealed, then closes. An open unit is dropped, as a crash would. */
   async close(): Promise<void> {
     clearTimeout(this.#timer);
+    this.#closing = true;
+    if (this.#held) {
+      await new Promise<void>((resolve) => {
+        this.#onReleased = resolve;
+      });
+    }
     // What cannot be flushed now is in the log.
     await new Promise<Error | undefined>((resolve) => this.flush(resolve));
     clearTimeout(this.#timer);
-    await new Promise<void>((resolve) => this.hold(resolve));
+    await new Promise<void>((resolve) => this.#hold(resolve));
     await this.#environment.root.close();
   }
 
@@ -360,6 +378,10 @@ export function storedRange({ from, to, reverse }: Bounds): object {
   return reverse
     ? { reverse, end: from ?? LOWEST, inclusiveEnd: true, ...(to && { start: to, exclusiveStart: true }) }
     : { start: from ?? LOWEST, ...(to && { end: to }) };
+}
+
+export function closedError(): Error {
+  return new Error('the storage was closed while it was used');
 }
 
 type TableStats = {
