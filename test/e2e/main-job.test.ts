@@ -30,6 +30,7 @@ describe('the main job', () => {
   };
 
   test('the five-minute tour of the README runs as it stands', { skip: missingTools() }, () => {
+    const hasEtcdctl = debianProgram('etcdctl', 'etcd-client') !== undefined;
     const tour = [...readFileSync(join(root, 'README.md'), 'utf8').matchAll(/^```console\n([\s\S]*?)^```/gm)]
       .map((match) => match[1])
       .join('');
@@ -39,14 +40,15 @@ describe('the main job', () => {
       .map((step) => {
         const [command = '', ...expected] = step.trimEnd().split('\n');
         return { command, expected: expected.join('\n') };
-      });
+      })
+      .filter(({ command }) => hasEtcdctl || !/\betcdctl /.test(command));
     assert.ok(steps.length >= 8, `${steps.length} steps`);
     for (const { command, expected } of steps) {
       const here = command.replace(/127\.0\.0\.1:(2379|22379|32379)/g, (_, port: string) => {
         const at = ['2379', '22379', '32379'].indexOf(port);
         return new URL(demo.endpoints[at] as string).host;
       });
-      const ran = spawnSync('bash', ['-c', here], { encoding: 'utf8', timeout: 20_000 });
+      const ran = spawnSync('bash', ['-c', here], { cwd: root, encoding: 'utf8', timeout: 20_000 });
       assert.equal(ran.stdout.trimEnd(), expected, `$ ${command}\n${ran.stderr}`);
     }
   });
