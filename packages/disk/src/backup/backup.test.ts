@@ -14,7 +14,7 @@ import { type TestContext, test } from 'node:test';
 import { Prng, utf8, utf8Text } from '@muster/base';
 import { type Command, type EngineView, etcdBuckets, StateMachine } from '@muster/kv';
 import { encodeRaftMeta, RAFT_META_KEY } from '@muster/member';
-import { called } from '../fs.ts';
+import { called, type Fs, type FsFile } from '../fs.ts';
 import {
   Backups,
   type LmdbEngine,
@@ -26,6 +26,7 @@ import {
   snapshotStatus,
   verifySnapshot,
 } from '../index.ts';
+import { nodeFs } from '../node-fs.ts';
 
 type Site = { readonly root: string; readonly engine: LmdbEngine; readonly machine: StateMachine };
 
@@ -373,4 +374,92 @@ test('a bumped revision is that of the store, and stays so through another snaps
     });
     rmSync(options.dataDir, { recursive: true });
   }
+});
+
+/** `nodeFs` that hands each call to `before` first; one for which that gives an error fails with it. */
+function watchedFs(before: (call: string, path: string) => Error | undefined): Fs {
+  return new Proxy(nodeFs, {
+    get(target, property) {
+      const method = (target as unknown as Record<PropertyKey, unknown>)[property] as (
+        ...a: unknown[]
+      ) => void;
+      return (...args: unknown[]) => {
+        const error = before(String(property), String(args[0]));
+        const done = args.at(-1) as (error?: Error, value?: FsFile) => void;
+        if (error) setImmediate(() => done(error));
+        else if (property !== 'open') method.apply(target, args);
+        else {
+          const opened = (failed: Error | undefined, file: FsFile | undefined) =>
+            done(failed, file && watchedFile(file, (call) => before(call, String(args[0]))));
+          method.apply(target, [...args.slice(0, -1), opened]);
+        }
+      };
+    },
+  });
+}
+
+function watchedFile(file: FsFile, before: (call: string) => Error | undefined): FsFile {
+  return new Proxy(file, {
+    get(target, property) {
+      const method = (target as unknown as Record<PropertyKey, unknown>)[property] as (
+        ...a: unknown[]
+      ) => void;
+      // A promise asks what it is resolved with whether it is one itself.
+      if (typeof method !== 'function') return method;
+      return (...args: unknown[]) => {
+        const error = before(String(property));
+        const done = args.at(-1) as (error?: Error) => void;
+        if (!error) return method.apply(target, args);
+        // Also what cannot be closed is closed.
+        if (property === 'close') method.apply(target, [() => done(error)]);
+        else setImmediate(() => done(error));
+      };
+    },
+  });
+}
+
+test('a backup that fails at any call, for want of room or otherwise, takes nothing from the next one', async (t) => {
+  const from = site(t);
+  populate(from, new Prng(15));
+  for (const call of ['open', 'write', 'read', 'close', 'remove']) {
+    let armed = true;
+    const fs = watchedFs((each) =>
+      armed && each === call ? Object.assign(new Error('no space left'), { code: 'ENOSPC' }) : undefined,
+    );
+    const { engine } = from;
+    const directory = `${from.root}/snap`;
+    const source = new Backups({ engine, directory, clusterVersion: '3.6.0', storageVersion: '3.6.0', fs });
+    const take = async () => {
+      for await (const _ of source.snapshot());
+    };
+    const isTidying = call === 'close' || call === 'remove';
+    for (let i = 0; i < 3; i++) await (isTidying ? take() : assert.rejects(take(), /no space left/));
+    armed = false;
+    await take();
+    await openBackups({ engine, directory, clusterVersion: '3.6.0', storageVersion: '3.6.0' });
+    assert.deepEqual(readdirSync(directory), [], call);
+  }
+});
+
+test('a directory is marked, durably, before a snapshot is restored into it, and until all of it is durable', async (t) => {
+  const from = site(t);
+  populate(from, new Prng(16));
+  const snapshot = await save(from);
+  const calls: string[] = [];
+  const fs = watchedFs((call, path) => {
+    calls.push(`${call} ${path.slice(from.root.length)}`);
+    return undefined;
+  });
+  await restoreSnapshot({ ...restoreOptions(from, snapshot), fs });
+  const marked = calls.indexOf('syncDirectory /restored');
+  assert.deepEqual(calls.slice(0, marked + 2), [
+    'open /restored/RESTORING.tmp',
+    'write /restored/RESTORING.tmp',
+    'sync /restored/RESTORING.tmp',
+    'close /restored/RESTORING.tmp',
+    'rename /restored/RESTORING.tmp',
+    'syncDirectory /restored',
+    'syncDirectory ',
+  ]);
+  assert.deepEqual(calls.slice(-2), ['remove /restored/RESTORING', 'syncDirectory /restored']);
 });

@@ -52,17 +52,23 @@ export class Backups {
     }
     this.#running++;
     const path = `${this.#options.directory}/${++this.#made}${SUFFIX}`;
-    let file: FsFile | undefined;
     try {
-      file = await called<FsFile>((done) => this.#fs.open(path, 'create', done));
-      const size = await this.#make(file, signal);
-      yield* this.#send(file, size, signal);
+      const file = await called<FsFile>((done) => this.#fs.open(path, 'create', done));
+      try {
+        const size = await this.#make(file, signal);
+        yield* this.#send(file, size, signal);
+      } finally {
+        await this.#discard(file, path);
+      }
     } finally {
-      const opened = file;
-      if (opened) await called((done) => opened.close(done));
-      await called((done) => this.#fs.remove(path, done));
       this.#running--;
     }
+  }
+
+  /** What goes wrong here takes nothing from the backup; what stays is removed at the next start. */
+  async #discard(file: FsFile, path: string): Promise<void> {
+    await called((done) => file.close(done)).catch(() => {});
+    await called((done) => this.#fs.remove(path, done)).catch(() => {});
   }
 
   async #make(file: FsFile, signal: AbortSignal | undefined): Promise<number> {

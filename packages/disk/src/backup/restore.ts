@@ -1,14 +1,15 @@
-import { existsSync, mkdirSync, readdirSync, rmSync, writeFileSync } from 'node:fs';
-import { resolve } from 'node:path';
+import { existsSync, mkdirSync, readdirSync, rmSync } from 'node:fs';
+import { dirname, resolve } from 'node:path';
 import { BackendDamaged, BackendImport, type MemberInfo } from '@muster/kv';
 import { encodeRaftMeta, RAFT_META_KEY, type Wal, type WalError } from '@muster/member';
 import { BoltDamaged } from '../bolt/format.ts';
 import type { BoltFile } from '../bolt/reader.ts';
 import { fileSource } from '../bolt/source.ts';
 import { openDataDir, RESTORING_FILE } from '../data-dir.ts';
-import { called } from '../fs.ts';
+import { called, type Fs, writeFileAtomic } from '../fs.ts';
 import { type LmdbEngine, openEngine } from '../lmdb/engine.ts';
 import { clusterIdOf, memberIdOf } from '../member-ids.ts';
+import { nodeFs } from '../node-fs.ts';
 import { openWal } from '../wal/open.ts';
 import { checkHash, openBolt, SnapshotRefused } from './status.ts';
 
@@ -34,6 +35,7 @@ export type RestoreOptions = {
   readonly markCompacted?: boolean;
   /** Told of how many records there have been so far. */
   readonly onProgress?: (records: number) => void;
+  readonly fs?: Fs;
 };
 
 export type RestoredMember = {
@@ -54,9 +56,13 @@ export async function restoreSnapshot(options: RestoreOptions): Promise<Restored
   const clusterId = clusterIdOf(members.map(({ id }) => id));
   const path = resolve(options.dataDir);
   const isNew = checkEmpty(path, options.dataDir);
+  const fs = options.fs ?? nodeFs;
   mkdirSync(path, { recursive: true, mode: 0o700 });
-  writeFileSync(`${path}/${RESTORING_FILE}`, '');
   try {
+    // Durable before anything else is: half of a snapshot without the mark would pass for a member's data.
+    await writeFileAtomic(fs, path, RESTORING_FILE, new Uint8Array(0));
+    // Where that may not be opened, its file system is trusted.
+    await called((done) => fs.syncDirectory(dirname(path), done)).catch(() => {});
     const revision = await fill(path, { ...options, members, memberId, clusterId });
     return { memberId, clusterId, members, revision };
   } catch (error) {
@@ -114,7 +120,8 @@ type Plan = RestoreOptions & {
 
 async function fill(path: string, plan: Plan): Promise<number> {
   const index = plan.members.length;
-  const directory = await openDataDir(path, { restoring: true });
+  const fs = plan.fs ?? nodeFs;
+  const directory = await openDataDir(path, { fs, restoring: true });
   try {
     const engine = openEngine(directory.kvPath);
     let revision: number;
@@ -131,7 +138,8 @@ async function fill(path: string, plan: Plan): Promise<number> {
     }
     const { memberId, clusterId, name } = plan;
     await directory.setIdentity({ memberId, clusterId, name });
-    rmSync(`${path}/${RESTORING_FILE}`);
+    await called((done) => fs.remove(`${path}/${RESTORING_FILE}`, done));
+    await called((done) => fs.syncDirectory(path, done));
     return revision;
   } finally {
     await directory.close();

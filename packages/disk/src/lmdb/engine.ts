@@ -1,4 +1,4 @@
-import { rmSync } from 'node:fs';
+import { closeSync, existsSync, fsyncSync, openSync, rmSync } from 'node:fs';
 import { assert } from '@muster/base';
 import { KvError } from '@muster/contract';
 import type { Bounds, Engine, EngineView, Entry, Table } from '@muster/kv';
@@ -44,7 +44,10 @@ export class LmdbEngine implements Engine {
     this.#options = options;
     for (const leftover of [INSTALL_FILE, INSTALL_FILE + LOCK_SUFFIX])
       rmSync(`${directory}/${leftover}`, { force: true });
-    this.#store = new Store(openEnvironment(`${directory}/${DATA_FILE}`, options.mapBytes), options);
+    const path = `${directory}/${DATA_FILE}`;
+    const isNew = !existsSync(path);
+    this.#store = new Store(openEnvironment(path, options.mapBytes), options);
+    if (isNew) syncDirectory(directory);
   }
 
   get flushedTag(): number {
@@ -182,6 +185,18 @@ export class LmdbEngine implements Engine {
   /** For the snapshot store: what is flushed. */
   get environment(): Environment {
     return this.#store.environment;
+  }
+}
+
+/** LMDB makes what is in its file durable, not that the file is there. */
+function syncDirectory(path: string): void {
+  // A directory cannot be opened on Windows.
+  if (process.platform === 'win32') return;
+  const fd = openSync(path, 'r');
+  try {
+    fsyncSync(fd);
+  } finally {
+    closeSync(fd);
   }
 }
 
