@@ -31,6 +31,7 @@ export function openHttp2(socket: Socket, ackTimeoutMs: number, done: (ready: bo
   const finish = (ready: boolean): void => {
     clearTimeout(timer);
     socket.off('readable', look);
+    socket.off('end', leave);
     socket.off('error', ignore);
     socket.off('close', give);
     const bytes = opening.bytes();
@@ -45,8 +46,11 @@ export function openHttp2(socket: Socket, ackTimeoutMs: number, done: (ready: bo
     if (opening.over) finish(true);
   };
   const give = (): void => clearTimeout(timer);
+  // Nothing can be put back behind an end, and nothing more comes: it will never be a request.
+  const leave = (): void => void socket.destroy();
   const ignore = (): void => {};
   socket.on('readable', look);
+  socket.on('end', leave);
   socket.on('error', ignore);
   socket.on('close', give);
   socket.write(EMPTY_SETTINGS);

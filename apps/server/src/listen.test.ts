@@ -49,6 +49,24 @@ async function answer(socket: Socket): Promise<string> {
 }
 
 describe('the client port', () => {
+  it('closes a connection whose client stops in the middle of its first words', async () => {
+    const preface = 'PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n';
+    const settings = '\0\0\0\x04\0\0\0\0\0';
+    await withPort(async (port, number) => {
+      for (const words of ['', 'PR', 'PRI *', preface, preface + settings, `${preface}\0\0\x09`]) {
+        const socket = await dial(number);
+        socket.end(words, 'latin1');
+        await answer(socket);
+      }
+      // A deadline of theirs would come by now.
+      await new Promise((resolve) => setTimeout(resolve, 2 * LIMITS.headersTimeoutMs));
+      assert.equal(port.connections, 0);
+      const response = await fetch(`http://${port.addresses[0]}/`);
+      assert.equal(await response.text(), 'hello');
+      assert.equal(port.connections, 1);
+    });
+  });
+
   it('serves every URL', async () => {
     await withPort(async (port) => {
       assert.equal(port.addresses.length, 2);

@@ -17,6 +17,7 @@ export function sniff(socket: Socket, timeoutMs: number, done: (what: Sniffed) =
   const finish = (what: Sniffed): void => {
     clearTimeout(timer);
     socket.off('readable', look);
+    socket.off('end', leave);
     socket.off('error', ignore);
     socket.off('close', give);
     if (held.length > 0) socket.unshift(held);
@@ -31,8 +32,11 @@ export function sniff(socket: Socket, timeoutMs: number, done: (what: Sniffed) =
     else if (length === PREFACE.length) finish('http2');
   };
   const give = (): void => clearTimeout(timer);
+  // Nothing can be put back behind an end, and nothing more comes.
+  const leave = (): void => void socket.destroy();
   const ignore = (): void => {};
   socket.on('readable', look);
+  socket.on('end', leave);
   socket.on('error', ignore);
   socket.on('close', give);
 }
