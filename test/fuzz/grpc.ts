@@ -1,12 +1,18 @@
 /** gRPC: messages, frames, headers and connections that are almost right. */
 import { once } from 'node:events';
-import { type ClientHttp2Session, type ClientHttp2Stream, connect as connectHttp2 } from 'node:http2';
+import {
+  type ClientHttp2Session,
+  type ClientHttp2Stream,
+  connect as connectHttp2,
+  constants,
+} from 'node:http2';
 import { connect } from 'node:net';
 import {
   create,
   type DescField,
   type DescMessage,
   type DescMethod,
+  fromBinary,
   ScalarType,
   toBinary,
 } from '@bufbuild/protobuf';
@@ -17,37 +23,76 @@ import { Health } from '../../packages/wire/src/gen/health_pb.js';
 import { Lock } from '../../packages/wire/src/gen/lock_pb.js';
 import { Auth, Cluster, KV, Lease, Maintenance, Watch } from '../../packages/wire/src/gen/rpc_pb.js';
 import { joined, mutateBytes, randomBytes } from './mutate.ts';
-import { answered, type Open, Violation } from './target.ts';
+import { answered, checkWords, type Open, Tally, Violation } from './target.ts';
 
 /** Those would lock the fuzzer out, or leave a member behind that never comes. */
-const LEFT_OUT = new Set(['AuthEnable', 'MemberAdd', 'Snapshot']);
+const LEFT_OUT = new Set(['AuthEnable', 'MemberAdd']);
 const METHODS: readonly DescMethod[] = [KV, Watch, Lease, Cluster, Maintenance, Auth, Lock, Election, Health]
   .flatMap((service) => service.methods as readonly DescMethod[])
   .filter(({ name }) => !LEFT_OUT.has(name));
 
 /** These wait for something to happen: they are left after a moment. */
-const WAITS = new Set(['Watch', 'LeaseKeepAlive', 'Lock', 'Campaign', 'Observe']);
+const WAITS = new Set(['Watch', 'LeaseKeepAlive', 'Lock', 'Campaign', 'Observe', 'Snapshot']);
 const PATIENCE_MS = 60;
 const INTERNAL = '13';
+/** HTTP/2 connections are used for about so many calls, and then left. */
+const CALLS_EACH = 200;
 
 export const openGrpc: Open = ({ clientUrl }) => {
-  let session: ClientHttp2Session | undefined;
+  const tally = new Tally();
+  const connections = new Connections(clientUrl);
   return {
     name: 'grpc',
+    tally,
     async run(prng) {
       if (prng.chance(0.05)) return rawConnection(prng, clientUrl);
-      if (session === undefined || session.closed || session.destroyed) {
-        session = connectHttp2(clientUrl);
-        session.on('error', () => {});
-        await answered(once(session, 'connect'), 'an HTTP/2 connection');
+      const connection = connections.take(prng.chance(1 / CALLS_EACH));
+      try {
+        tally.add(await oneCall(prng, connection.session));
+      } finally {
+        connections.release(connection);
       }
-      await oneCall(prng, session);
     },
-    close: () => session?.destroy(),
+    close: () => connections.close(),
   };
 };
 
-async function oneCall(prng: Prng, session: ClientHttp2Session): Promise<void> {
+type Connection = { readonly session: ClientHttp2Session; calls: number };
+
+/** One for all calls; now and then another, and the one before is closed after its last call. */
+class Connections {
+  readonly #url: string;
+  #current: Connection | undefined;
+
+  constructor(url: string) {
+    this.#url = url;
+  }
+
+  take(fresh: boolean): Connection {
+    const known = this.#current;
+    if (known === undefined || fresh || known.session.closed || known.session.destroyed) {
+      const session = connectHttp2(this.#url);
+      session.on('error', () => {});
+      this.#current = { session, calls: 0 };
+      if (known?.calls === 0) known.session.close();
+    }
+    const connection = this.#current as Connection;
+    connection.calls++;
+    return connection;
+  }
+
+  release(connection: Connection): void {
+    connection.calls--;
+    if (connection.calls === 0 && connection !== this.#current) connection.session.close();
+  }
+
+  close(): void {
+    this.#current?.session.destroy();
+  }
+}
+
+/** What it came to. */
+async function oneCall(prng: Prng, session: ClientHttp2Session): Promise<string> {
   const method = prng.pick(METHODS);
   const path = prng.chance(0.03)
     ? `/${prng.pick(['foo.Bar', method.parent.typeName, ''])}/Nothing`
@@ -64,22 +109,62 @@ async function oneCall(prng: Prng, session: ClientHttp2Session): Promise<void> {
   } else stream.write(body);
   const leave = WAITS.has(method.name) || method.methodKind !== 'unary' || prng.chance(0.1);
   if (!leave || prng.chance(0.5)) stream.end();
-  const timer = leave ? setTimeout(() => stream.close(), PATIENCE_MS) : undefined;
+  let left = false;
+  const timer = leave
+    ? setTimeout(() => {
+        left = true;
+        stream.close(constants.NGHTTP2_CANCEL);
+      }, PATIENCE_MS)
+    : undefined;
   const end = await answered(outcome, what);
   clearTimeout(timer);
-  if (end.reset || leave) return;
-  const status = end.status;
-  if (status === undefined && end.http === 200) throw new Violation(`ended without a status: ${what}`);
-  if (status === INTERNAL && !/unmarshalling|compress|payload|message|malformed|EOF$/.test(end.message)) {
-    throw new Violation(`${status} ${end.message}: ${what}`);
+  if (left && end.status === undefined) return 'left';
+  check(end, method, headers, body, what);
+  return `${end.http === 200 ? '' : `HTTP ${end.http} `}code ${end.status}${end.status === '2' ? ` ${end.message.slice(0, 30)}` : ''}`;
+}
+
+/** Messages of code 13 that are not a fault of the server. */
+const MALFORMED = /unmarshalling|compress|payload|message|malformed|EOF$/;
+
+function check(
+  end: End,
+  method: DescMethod,
+  headers: Readonly<Record<string, string>>,
+  body: Uint8Array,
+  what: string,
+): void {
+  const { http, status, message, answer } = end;
+  const told = `HTTP ${http}, code ${status} "${message}", reset ${end.reset}`;
+  // grpc-go ends those in the same way.
+  if (headers[':method'] !== 'POST' && end.reset === constants.NGHTTP2_PROTOCOL_ERROR) return;
+  if (http === undefined || http >= 500) throw new Violation(`${told}: ${what}`);
+  if (http !== 200) return;
+  if (!/^(?:\d|1[0-6])$/.test(status ?? '')) throw new Violation(`${told}: ${what}`);
+  if (status === INTERNAL && !MALFORMED.test(message)) throw new Violation(`${told}: ${what}`);
+  checkWords(message, `${JSON.stringify(headers)} ${Buffer.from(body).toString('latin1')}`, what);
+  if (status !== '0' || headers[':path']?.endsWith('/Nothing') || method.methodKind !== 'unary') return;
+  try {
+    fromBinary(method.output, onlyMessage(answer));
+  } catch (error) {
+    const hex = answer.toString('hex').slice(0, 400);
+    throw new Violation(`${String(error)}: the answer ${hex} for ${what}`, { cause: error });
   }
+}
+
+/** Code 0 of a unary call comes with exactly one whole message. */
+function onlyMessage(answer: Buffer): Uint8Array {
+  const length = answer.length < 5 ? -1 : answer.readUInt32BE(1);
+  if (answer[0] !== 0 || answer.length !== 5 + length) throw new Error('not one message');
+  return answer.subarray(5);
 }
 
 type End = {
   readonly http: number | undefined;
   readonly status: string | undefined;
   readonly message: string;
-  readonly reset: boolean;
+  /** HTTP/2's error code; 0 is none. */
+  readonly reset: number;
+  readonly answer: Buffer;
 };
 
 function endOf(stream: ClientHttp2Stream): Promise<End> {
@@ -94,9 +179,12 @@ function endOf(stream: ClientHttp2Stream): Promise<End> {
   stream.on('response', note);
   stream.on('trailers', note);
   stream.on('error', () => {});
-  stream.resume();
+  const pieces: Buffer[] = [];
+  stream.on('data', (piece: Buffer) => pieces.push(piece));
   return new Promise((resolve) => {
-    stream.once('close', () => resolve({ http, status, message, reset: stream.rstCode !== 0 }));
+    stream.once('close', () => {
+      resolve({ http, status, message, reset: stream.rstCode, answer: Buffer.concat(pieces) });
+    });
   });
 }
 
@@ -122,7 +210,7 @@ function bodyOf(prng: Prng, method: DescMethod): Uint8Array {
   const count = method.methodKind === 'unary' ? (prng.chance(0.97) ? 1 : prng.int(0, 3)) : prng.int(1, 5);
   const framed = Array.from({ length: count }, () => {
     const message = messageOf(prng, method.input);
-    return frame(prng, prng.chance(0.5) ? message : mutateBytes(prng, message));
+    return frame(prng, prng.chance(0.7) ? message : mutateBytes(prng, message));
   });
   const body = joined(...framed);
   return prng.chance(0.05) ? mutateBytes(prng, body) : body;

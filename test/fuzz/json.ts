@@ -2,7 +2,7 @@
 import type { Prng } from '@muster/base';
 import { Agent, request } from 'undici';
 import { type Json, jsonText, mutateBytes } from './mutate.ts';
-import { answered, type Open, Violation } from './target.ts';
+import { answered, checkWords, type Open, Tally, Violation } from './target.ts';
 
 const K = 'ZnV6eg==';
 
@@ -15,6 +15,7 @@ const CALLS: readonly (readonly [path: string, body: Json])[] = [
     'kv/range',
     { key: K, range_end: 'AA==', limit: '5', sort_order: 'DESCEND', sort_target: 'MOD', revision: '2' },
   ],
+  ['kv/range', { key: K, range_end: 'AA==', sort_order: 'ASCEND', sort_target: 'VALUE', count_only: false }],
   ['kv/put', { key: K, value: 'dmFsdWU=', lease: '0', prev_kv: true }],
   ['kv/deleterange', { key: K, range_end: 'Zw==', prev_kv: true }],
   [
@@ -69,6 +70,9 @@ const CALLS: readonly (readonly [path: string, body: Json])[] = [
 const REST: readonly (readonly [method: string, path: string, body: Json])[] = [
   ['GET', 'kv/fuzz?consistency=linearizable&at=2', null],
   ['GET', 'kv?prefix=f&limit=3&cursor=abc&sort=key&order=desc&keysOnly=true', null],
+  ['GET', 'kv?prefix=f&limit=3&sort=mod&order=desc', null],
+  ['GET', 'kv/fuzz', null],
+  ['GET', 'kv/fuzz?wait=1s&since=1.2', null],
   ['PUT', 'kv/fuzz?ttl=5s&prev=1', 'value'],
   ['DELETE', 'kv/fuzz', null],
   [
@@ -109,17 +113,21 @@ const ODD_HEADERS: readonly (readonly [string, string])[] = [
 
 export const openJson: Open = ({ clientUrl }) => {
   const agent = new Agent({ connections: 16 });
+  const tally = new Tally();
   return {
     name: 'json',
-    run: (prng) => one(prng, clientUrl, agent),
+    tally,
+    run: (prng) => one(prng, clientUrl, agent, tally),
     close: () => void agent.destroy(),
   };
 };
 
-async function one(prng: Prng, url: string, agent: Agent): Promise<void> {
+async function one(prng: Prng, url: string, agent: Agent, tally: Tally): Promise<void> {
   const call = prng.chance(0.7) ? etcdCall(prng) : restCall(prng);
   const path = prng.chance(0.05) ? mutatedPath(prng, call.path) : call.path;
-  const headers = Object.fromEntries(prng.chance(0.3) ? [prng.pick(ODD_HEADERS)] : []);
+  const headers: Record<string, string> = {};
+  if (prng.chance(0.9)) headers['content-type'] = 'application/json';
+  if (prng.chance(0.3)) Object.assign(headers, Object.fromEntries([prng.pick(ODD_HEADERS)]));
   const waits = WAITS.test(path) || 'accept' in headers || 'prefer' in headers;
   const noBody = call.method === 'GET' || call.method === 'HEAD';
   const what = `${call.method} ${path} ${JSON.stringify(headers)} ${call.body.slice(0, 300)}`;
@@ -133,13 +141,18 @@ async function one(prng: Prng, url: string, agent: Agent): Promise<void> {
       body: noBody ? null : call.body,
       signal: abort.signal,
     });
-    const { statusCode, body } = await answered(sent, what);
+    const { statusCode, body, headers: got } = await answered(sent, what);
     const text = await answered(body.text(), what);
+    tally.add(`${call.path.slice(0, 3)} ${statusCode}${statusCode < 500 ? '' : ` ${text.slice(0, 36)}`}`);
     check(statusCode, text, what);
+    checkForm(call, statusCode, String(got['content-type']), text, what);
+    if (statusCode >= 400) checkWords(text, path + call.body + JSON.stringify(headers), what);
   } catch (error) {
     if (error instanceof Violation) throw error;
     // Left by us, or a request that the HTTP client itself refuses to send.
-    if (abort.signal.aborted || /^UND_ERR_INVALID_ARG$|^ERR_INVALID/.test(codeOf(error))) return;
+    if (abort.signal.aborted || /^UND_ERR_INVALID_ARG$|^ERR_INVALID/.test(codeOf(error))) {
+      return tally.add(abort.signal.aborted ? 'left' : 'not sent');
+    }
     throw new Violation(`${String(error)} (${codeOf(error)}): ${what}`, { cause: error });
   } finally {
     clearTimeout(timer);
@@ -153,6 +166,23 @@ function check(status: number, text: string, what: string): void {
   if (status < 200 || status > 599 || own) {
     throw new Violation(`HTTP ${status} ${text.slice(0, 300)}: ${what}`);
   }
+}
+
+/** What says that it is JSON is; errors of calls have the members that clients look for. */
+function checkForm(call: Call, status: number, type: string, text: string, what: string): void {
+  if (call.method === 'HEAD' || text === '' || !/^application\/(?:problem\+)?json/.test(type)) return;
+  let bad = false;
+  for (const line of text.trimEnd().split('\n')) {
+    try {
+      const value = JSON.parse(line) as { code?: unknown; error?: unknown; title?: unknown };
+      if (status < 400) continue;
+      if (type.includes('problem')) bad ||= typeof value.title !== 'string';
+      else bad ||= typeof value.code !== 'number' && typeof value.error !== 'object';
+    } catch {
+      bad = true;
+    }
+  }
+  if (bad) throw new Violation(`HTTP ${status} ${type} "${text.slice(0, 300)}" for ${what}`);
 }
 
 type Call = { readonly method: string; readonly path: string; readonly body: string };

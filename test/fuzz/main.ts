@@ -24,11 +24,14 @@ for (const name of names) {
   const cluster = await startMuster(1, { flags: ['--body-timeout=5s'] });
   const [member] = cluster.members;
   if (!member) throw new Error('no member');
-  const { cases, memory, finding } = await fuzz(member, name, values.seed, shareMs);
+  const started = performance.now();
+  const { cases, memory, curve, slowestMs, tally, finding } = await fuzz(member, name, values.seed, shareMs);
   const { early, peak } = memory;
-  console.log(
-    `${name}: ${cases} cases in ${Math.round(shareMs / 1000)} s, seed ${values.seed}, RSS ${early} -> ${peak} MiB`,
-  );
+  const seconds = Math.round((performance.now() - started) / 1000);
+  console.log(`${name}: ${cases} cases in ${seconds} s, seed ${values.seed}, RSS ${early} -> ${peak} MiB`);
+  console.log(`  slowest write and read beside it: ${slowestMs} ms`);
+  console.log(`  MiB, files: ${curve.map((at) => `${at.seconds} s ${at.mib} ${at.files}`).join('; ')}`);
+  console.log(`  ${tally}`);
   if (finding !== undefined) {
     console.log(`FOUND ${finding.target} ${finding.seed}: ${finding.error.message}`);
     process.exitCode = 1;

@@ -97,6 +97,7 @@ function mutateJson(prng: Prng, value: Json): Json {
 /** JSON text that may be broken as text, too. */
 export function jsonText(prng: Prng, template: Json): string {
   let value = template;
+  if (prng.chance(0.3)) return JSON.stringify(value);
   for (let n = prng.int(0, 4); n > 0; n--) value = mutateJson(prng, value);
   const text = JSON.stringify(value) ?? '';
   if (prng.chance(0.7)) return text;

@@ -1,11 +1,12 @@
 /** Runs one target against a member and looks after the member meanwhile. */
-import { readFileSync } from 'node:fs';
+import { once } from 'node:events';
+import { readdirSync, readFileSync } from 'node:fs';
 import { Prng } from '@muster/base';
 import type { MusterMember } from '../support/muster.ts';
 import { openGrpc } from './grpc.ts';
 import { openJson } from './json.ts';
 import { openPeer } from './peer.ts';
-import { answered, type Open, Violation } from './target.ts';
+import { ANSWER_MS, answered, type Open, Violation } from './target.ts';
 import { openWebSocket } from './websocket.ts';
 
 export const TARGETS: Readonly<Record<string, Open>> = {
@@ -22,10 +23,24 @@ export type Outcome = {
   readonly cases: number;
   /** Resident memory of the member at the first look after warming up, and the largest later, in MiB. */
   readonly memory: { readonly early: number; readonly peak: number };
+  /** What it was on the way, about every half minute. */
+  readonly curve: readonly Sample[];
+  /** The slowest of the writes and reads that went on meanwhile, in milliseconds. */
+  readonly slowestMs: number;
+  /** What the inputs came to. */
+  readonly tally: string;
   readonly finding: Finding | undefined;
 };
 
+/** Resident memory in MiB and open files of the member. */
+type Sample = { readonly seconds: number; readonly mib: number; readonly files: number };
+
 const AT_ONCE = 8;
+const SAMPLE_EVERY_MS = 30_000;
+/** What may be open at the end that was not at the beginning: connections whose deadline is yet to come. */
+const FILES_LEFT_MAX = 100;
+/** How long an end may take that is known of a connection, until the process is gone. */
+const LAST_WORDS_MS = 2000;
 const LOOK_EVERY_MS = 2000;
 /** Memory is compared with what it was after this. */
 const WARM_MS = 60_000;
@@ -60,11 +75,13 @@ export async function fuzz(
   if (finding === undefined) {
     try {
       await watch.healthy();
+      await watch.filesClosed();
     } catch (error) {
       finding = { target: name, seed: `${seed}:${next}`, error: error as Error };
     }
   }
-  return { cases: next, memory: watch.memory, finding };
+  const { memory, curve, slowestMs } = watch;
+  return { cases: next, memory, curve, slowestMs, tally: String(target.tally ?? ''), finding };
 }
 
 /** One seed, alone, as it was found. */
@@ -84,10 +101,14 @@ class MemberWatch {
   #lastLook = 0;
   #early = 0;
   #peak = 0;
+  readonly #files: number;
+  readonly curve: Sample[] = [];
+  slowestMs = 0;
 
   constructor(member: MusterMember, started: number) {
     this.#member = member;
     this.#started = started;
+    this.#files = openFiles(member);
   }
 
   get memory(): { early: number; peak: number } {
@@ -99,7 +120,13 @@ class MemberWatch {
     if (now - this.#lastLook < LOOK_EVERY_MS) return;
     this.#lastLook = now;
     await this.healthy();
+    this.slowestMs = Math.max(this.slowestMs, Math.round(performance.now() - now));
     const mib = residentMib(this.#member);
+    const sampledMs = (this.curve.at(-1)?.seconds ?? Number.NEGATIVE_INFINITY) * 1000;
+    if (now - this.#started - sampledMs >= SAMPLE_EVERY_MS) {
+      const seconds = Math.round((now - this.#started) / 1000);
+      this.curve.push({ seconds, mib, files: openFiles(this.#member) });
+    }
     if (now - this.#started < WARM_MS || this.#early === 0) this.#early = Math.max(this.#early, mib);
     this.#peak = Math.max(this.#peak, mib);
     if (this.#peak > this.#early + GROWTH_MAX_MIB) {
@@ -129,10 +156,30 @@ class MemberWatch {
     if (kvs?.[0] === undefined) throw new Violation('what was written is not there');
   }
 
-  /** With the member's last words, when it died. */
+  /** Every connection that was left is let go of. */
+  async filesClosed(): Promise<void> {
+    const deadline = performance.now() + ANSWER_MS;
+    while (openFiles(this.#member) > this.#files + FILES_LEFT_MAX) {
+      if (performance.now() > deadline) {
+        throw new Violation(`${openFiles(this.#member)} open files, ${this.#files} at the start`);
+      }
+      await new Promise((resolve) => setTimeout(resolve, 200));
+    }
+  }
+
+  /** With the member's last words, when it died. Its connections are known to end before it does. */
   async explained(error: Error): Promise<Error> {
     const { process: child } = this.#member;
-    if (child !== undefined && child.exitCode === null && child.signalCode === null) return error;
+    if (child !== undefined && child.exitCode === null && child.signalCode === null) {
+      const still = AbortSignal.timeout(LAST_WORDS_MS);
+      if (
+        await once(child, 'exit', { signal: still }).then(
+          () => false,
+          () => true,
+        )
+      )
+        return error;
+    }
     const words = this.#member.log().slice(-3000);
     return new Violation(`the member ended (${child?.exitCode ?? child?.signalCode}): ${words}`, {
       cause: error,
@@ -143,4 +190,8 @@ class MemberWatch {
 function residentMib(member: MusterMember): number {
   const status = readFileSync(`/proc/${member.process?.pid}/status`, 'utf8');
   return Math.round(Number(/VmRSS:\s+(\d+)/.exec(status)?.[1] ?? 0) / 1024);
+}
+
+function openFiles(member: MusterMember): number {
+  return readdirSync(`/proc/${member.process?.pid}/fd`).length;
 }
