@@ -143,17 +143,21 @@ class MemberWatch {
       if (response.status !== 200) throw new Violation(`${path}: HTTP ${response.status} ${text}`);
       return JSON.parse(text) as {
         alarms?: { memberID?: string; alarm: string }[];
-        kvs?: { value: string }[];
+        responses?: { response_range?: { kvs?: { value: string }[] } }[];
       };
     };
     const { alarms = [] } = await answered(post('maintenance/alarm', {}), 'the alarms');
     for (const { memberID = '0', alarm } of alarms) {
       await post('maintenance/alarm', { action: 'DEACTIVATE', memberID, alarm });
     }
+    const key = 'aGVhbHRo';
     const value = Buffer.from(String(performance.now())).toString('base64');
-    await answered(post('kv/put', { key: 'aGVhbHRo', value }), 'a write');
-    const { kvs } = await answered(post('kv/range', { key: 'aGVhbHRo' }), 'a read');
-    if (kvs?.[0] === undefined) throw new Violation('what was written is not there');
+    await answered(post('kv/put', { key, value }), 'a write');
+    // In one step: other inputs delete keys meanwhile.
+    const success = [{ request_put: { key, value } }, { request_range: { key } }];
+    const { responses } = await answered(post('kv/txn', { success }), 'a write and a read');
+    const read = responses?.[1]?.response_range?.kvs?.[0]?.value;
+    if (read !== value) throw new Violation(`${value} was written, ${read} is there`);
   }
 
   /** Every connection that was left is let go of. */

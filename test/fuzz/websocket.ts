@@ -1,10 +1,11 @@
-/** WebSockets: the watch protocol of /v1 and etcd's calls over /v3, by wrong frames. */
+/** WebSockets: the watch protocol of /v1 and etcd's calls over /v3, by wrong frames, and by right ones that are counted. */
 import { once } from 'node:events';
 import { connect } from 'node:net';
 import type { Prng } from '@muster/base';
+import { CloseCode, parseServerFrame, type ServerFrame } from '@muster/contract';
 import { WebSocket } from 'ws';
 import { type Json, jsonText, randomBytes } from './mutate.ts';
-import { answered, type Open, Violation } from './target.ts';
+import { answered, checkWords, type Open, Tally, Violation } from './target.ts';
 
 const FRAMES: readonly Json[] = [
   { t: 'hello', v: 1, client: 'fuzz' },
@@ -26,18 +27,29 @@ const ETCD: readonly Json[] = [
   { ID: '77' },
 ];
 const LINGER_MS = 20;
-const INTERNAL_ERROR = 1011;
+/**
+ * How a socket may end: by the client's close, without one (etcd's calls), by RFC 6455's own codes for what is no
+ * frame, or by the protocol's.
+ */
+const CLOSE_CODES: ReadonlySet<number> = new Set([1000, 1002, 1005, 1006, 1007, ...Object.values(CloseCode)]);
 
 export const openWebSocket: Open = ({ clientUrl }) => {
   const url = clientUrl.replace('http', 'ws');
+  const tally = new Tally();
   return {
     name: 'websocket',
-    run: (prng) => (prng.chance(0.2) ? raw(prng, clientUrl) : frames(prng, url)),
+    tally,
+    async run(prng) {
+      const kind = prng.float();
+      if (kind < 0.2) await raw(prng, clientUrl);
+      else if (kind < 0.3) await session(prng, clientUrl, tally);
+      else await frames(prng, url, tally);
+    },
     close: () => {},
   };
 };
 
-async function frames(prng: Prng, url: string): Promise<void> {
+async function frames(prng: Prng, url: string, tally: Tally): Promise<void> {
   const own = prng.chance(0.6);
   const etcdPath = prng.pick(['watch', 'lease/keepalive', 'kv/range', 'lock/lock', 'nothing']);
   const socket = own
@@ -64,10 +76,110 @@ async function frames(prng: Prng, url: string): Promise<void> {
   const timer = setTimeout(() => socket.terminate(), 1000);
   const [code, reason] = await answered(closed, `a WebSocket closes after ${sent.join(' | ')}`);
   clearTimeout(timer);
-  const broken = received.find((text) => /INTERNAL|internal error/.test(text));
-  if (code === INTERNAL_ERROR || broken !== undefined) {
-    throw new Violation(`closed with ${code} ${reason}, ${broken ?? 'no error'}: ${sent.join(' | ')}`);
+  const what = `${own ? '' : `${etcdPath}: `}${sent.join(' | ')}`;
+  if (!CLOSE_CODES.has(code)) throw new Violation(`closed with ${code} ${reason}: ${what}`);
+  for (const text of received) tally.add(own ? checkOwn(text, what) : checkEtcd(text, what));
+  tally.add(`closed ${code}`);
+}
+
+/** A frame of the watch protocol as the contract has it. */
+function checkOwn(text: string, what: string): string {
+  const frame = ownFrame(text, what);
+  if (/INTERNAL|internal error/.test(text)) throw new Violation(`"${text.slice(0, 300)}" for ${what}`);
+  if (frame.t === 'err') checkWords(JSON.stringify(frame.problem), what, what);
+  return frame.t;
+}
+
+function ownFrame(text: string, what: string): ServerFrame {
+  const parsed = parseServerFrame(text);
+  if (!parsed.ok || parsed.frame === undefined) {
+    const { pointer, expected } = parsed.ok ? { pointer: '/t', expected: 'a known frame' } : parsed;
+    throw new Violation(`${pointer}: ${expected} expected in "${text.slice(0, 300)}" for ${what}`);
   }
+  return parsed.frame;
+}
+
+/** An answer of etcd's gateway: a result, a response, or an error with its code. */
+function checkEtcd(text: string, what: string): string {
+  if (text === 'Not Found') return text;
+  const bad = new Violation(`"${text.slice(0, 300)}" for ${what}`);
+  let value: { result?: object; header?: object; code?: number; error?: { grpc_code?: number } | string };
+  try {
+    value = JSON.parse(text);
+  } catch {
+    throw bad;
+  }
+  const code = typeof value.error === 'object' ? value.error.grpc_code : value.code;
+  if (code === 13 || (value.error !== undefined && typeof code !== 'number')) throw bad;
+  if (value.error !== undefined) checkWords(text, what, what);
+  if (code === undefined && value.result === undefined && value.header === undefined) throw bad;
+  return code === undefined ? 'etcd answer' : `etcd code ${code}`;
+}
+
+/**
+ * One that says nothing wrong: every ping is answered, and every write of the moment comes once, in order. Frames that
+ * are unknown or odd, but allowed, come in between.
+ */
+async function session(prng: Prng, url: string, tally: Tally): Promise<void> {
+  const prefix = `ws/${prng.uint64().toString(36)}/`;
+  const socket = new WebSocket(`${url.replace('http', 'ws')}/v1/watch`, 'watch.v1+json');
+  const told: ServerFrame[] = [];
+  let changed = (): void => {};
+  socket.on('message', (data) => {
+    told.push(ownFrame(String(data), 'a right session'));
+    changed();
+  });
+  socket.on('error', () => {});
+  const closed = once(socket, 'close').then(([code, reason]) => {
+    throw new Violation(`closed with ${code} ${reason} after ${JSON.stringify(told).slice(-600)}`);
+  });
+  closed.catch(() => {});
+  const until = async (done: () => boolean, what: string) => {
+    const come = new Promise<void>((resolve) => {
+      changed = () => done() && resolve();
+      changed();
+    });
+    await answered(Promise.race([come, closed]), `${what}; got ${JSON.stringify(told).slice(-600)}`);
+  };
+  const send = (frame: Json) => socket.send(JSON.stringify(frame));
+  await answered(Promise.race([once(socket, 'open'), closed]), 'a WebSocket opens');
+  send({ t: 'hello', v: 1, client: 'fuzz' });
+  send({ t: 'sub', id: 'a', sel: { kv: { prefix } }, snapshot: prng.chance(0.5), credit: 1000 });
+  await until(() => told.some(({ t }) => t === 'subd'), 'subscribed');
+  let pings = 0;
+  const writes = prng.int(1, 12);
+  for (let n = 0; n < writes; n++) {
+    for (let m = prng.int(0, 3); m > 0; m--) {
+      if (prng.chance(0.3)) send({ t: 'ping', n: ++pings });
+      else send(aside(prng));
+    }
+    const response = await fetch(`${url}/v1/kv/${prefix}${n}`, { method: 'PUT', body: String(n) });
+    await response.text();
+    if (!response.ok) return socket.terminate(); // An alarm of another input is on.
+  }
+  const seen = () => told.flatMap((frame) => (frame.t === 'ev' && frame.id === 'a' ? [...frame.events] : []));
+  await until(() => seen().length >= writes, `${writes} events`);
+  const keys = seen().map((event) => ('entry' in event ? event.entry.key : event.type));
+  const expected = Array.from({ length: writes }, (_, n) => `${prefix}${n}`);
+  if (keys.join() !== expected.join()) throw new Violation(`${keys.join()} instead of ${expected.join()}`);
+  await until(() => told.filter(({ t }) => t === 'pong').length === pings, `${pings} pongs`);
+  tally.add('right sessions');
+  socket.removeAllListeners('close');
+  socket.terminate();
+}
+
+/** Allowed, and of no effect on the subscription that is watched. */
+function aside(prng: Prng): Json {
+  const id = prng.pick(['b', 'c', '~', 'x'.repeat(60)]);
+  const rev = prng.pick([0, 1, 77, 2 ** 40]);
+  return prng.pick<Json>([
+    { t: 'ack', id: 'a', rev, credit: 1000 },
+    { t: 'ack', id, rev },
+    { t: 'unsub', id },
+    { t: 'progress', id: 'a' },
+    { t: 'progress' },
+    { t: 'auth', token: 'x.1' },
+  ]);
 }
 
 /** Behind a right handshake, bytes that are no frames. */
