@@ -25,7 +25,7 @@ const UNIT_CONCURRENCY = 2;
 /** Tests that start processes run one file at a time, so that they do not take each other's CPU ... */
 const WHOLE_CONCURRENCY = 1;
 /** ... but for those that measure nothing and wait most of the time, for other programs or for leases to end. */
-const PATIENT = /^test\/(acceptance|backup|conformance|interop|model|remote)\//;
+const PATIENT = /^test\/(acceptance|backup|conformance|docs|interop|model|remote)\//;
 const PATIENT_CONCURRENCY = 2;
 
 const [target, ...extra] = process.argv.slice(2);
