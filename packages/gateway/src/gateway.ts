@@ -15,6 +15,7 @@ import { type CommonNameCheck, commonNameCheck } from './middleware/common-name.
 import { etcdCors, type RawHeaders, restCors } from './middleware/cors.ts';
 import { type HostCheck, hostWhitelist } from './middleware/host-whitelist.ts';
 import { requestId } from './middleware/request-id.ts';
+import { sourceOf } from './middleware/source.ts';
 import type { Metrics } from './ops/metrics.ts';
 import { opsRoutes, pageNotFound, type VersionInfo } from './ops/routes.ts';
 import type { V1 } from './v1/index.ts';
@@ -142,7 +143,7 @@ function composeApp(options: GatewayOptions, json: EtcdJson, cors: Cors, checkHo
     if (path.startsWith('/v1/')) return next();
     const headers = cors(c.req.header('origin'));
     if (method === 'OPTIONS') return withHeaders(new Response(null, { status: 200 }), headers);
-    if (isEtcdPath(path)) return fetchEtcd(json, c.req.raw, headers);
+    if (isEtcdPath(path)) return fetchEtcd(json, c.req.raw, headers, sourceOf(c));
     await next();
     withHeaders(c.res, headers);
     return undefined;

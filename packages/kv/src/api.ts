@@ -114,6 +114,8 @@ export type CallOptions = {
   readonly token?: string;
   /** Common name of the verified client certificate: the user where no token came. Over gRPC alone, as in etcd. */
   readonly certificateName?: string;
+  /** Network address of the client, where one is known: guesses at passwords count by it. */
+  readonly source?: string;
   /**
    * Metadata `hasleader`: refused with NO_LEADER when the member sees no leader; a watch is canceled with that text
    * once there has been none for three election timeouts.

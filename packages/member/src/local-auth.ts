@@ -75,7 +75,7 @@ export class LocalAuth implements AuthApi {
       if (user?.noPassword) throw new KvError('AUTH_NO_PASSWORD_USER');
       // What was found right once needs no second look while it is the same.
       if (right === undefined || right !== user?.hashedPassword) {
-        await this.#checkPassword(name, password, user?.hashedPassword);
+        await this.#checkPassword(name, password, user?.hashedPassword, options.source);
         right = user?.hashedPassword;
         if (this.#auth.revision !== revision) continue;
       }
@@ -213,10 +213,18 @@ export class LocalAuth implements AuthApi {
     return this.#calls.member.machine.auth;
   }
 
-  async #checkPassword(name: string, password: string, hashed: string | undefined): Promise<void> {
-    if (await this.#guard.check(name, password, hashed)) return;
+  async #checkPassword(
+    name: string,
+    password: string,
+    hashed: string | undefined,
+    source: string | undefined,
+  ): Promise<void> {
+    if (await this.#guard.check(name, password, hashed, source)) return;
     // The name of somebody who is not there may be a password typed into the wrong field.
-    this.#ports.log?.('warn', 'a login was refused', hashed === undefined ? {} : { user: name });
+    this.#ports.log?.('warn', 'a login was refused', {
+      ...(hashed === undefined ? {} : { user: name }),
+      ...(source === undefined ? {} : { source }),
+    });
     throw new KvError('AUTH_FAILED');
   }
 

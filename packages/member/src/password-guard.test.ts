@@ -2,7 +2,12 @@ import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { ManualClock } from '@muster/base';
 import { KvError } from '@muster/contract';
-import { PasswordGuard, WAITING_MAX, WAITING_PER_NAME_MAX } from './password-guard.ts';
+import {
+  PasswordGuard,
+  WAITING_MAX,
+  WAITING_PER_NAME_MAX,
+  WAITING_PER_SOURCE_MAX,
+} from './password-guard.ts';
 
 /** A hasher that counts, and whose work ends when told. */
 function counting() {
@@ -128,4 +133,51 @@ test('a hasher that fails gives its place back', async () => {
   for (let i = 0; i < 2 * WAITING_MAX; i++) await assert.rejects(guard.check('ann', 'x', '#x'));
   broken = false;
   assert.equal(await guard.check('ann', 'x', '#x'), true);
+});
+
+test('guesses from elsewhere, from one place or from many, do not keep the owner out', async () => {
+  const clock = new ManualClock();
+  const guard = new PasswordGuard(clock, counting().hasher);
+  const attack = (source: string) => guard.check('ann', 'wrong', '#x', source).catch(() => false);
+  for (let i = 0; i < 20; i++) void attack('10.0.0.1');
+  await settle(clock, attack('10.0.0.1'));
+  assert.equal(await settle(clock, guard.check('ann', 'x', '#x', '10.0.0.2')), 0);
+
+  // From a place where the password was right once, nothing is to be waited for, whatever the others do.
+  for (let round = 0; round < 20; round++) {
+    const guesses = Array.from({ length: 99 }, (_, i) => attack(`10.0.1.${i}`));
+    assert.equal(await settle(clock, guard.check('ann', 'x', '#x', '10.0.0.2')), 0, `round ${round}`);
+    await settle(clock, Promise.all(guesses));
+  }
+});
+
+test('many places together are slowed as one is', async () => {
+  const clock = new ManualClock();
+  const guard = new PasswordGuard(clock, counting().hasher);
+  for (let i = 0; i < 60; i++) await settle(clock, guard.check('ann', 'wrong', '#x', `10.0.0.${i}`));
+  const waited = await settle(clock, guard.check('ann', 'wrong', '#x', '10.0.1.1'));
+  assert.ok(waited >= 900 && waited <= 1100, `${waited}`);
+  assert.equal(await settle(clock, guard.check('bob', 'x', '#x', '10.0.1.1')), 0);
+});
+
+test('one source takes a part of the places alone, and a network of IPv6 is one source', async () => {
+  const clock = new ManualClock();
+  const { hasher, hold, release } = counting();
+  const guard = new PasswordGuard(clock, hasher);
+  await guard.check('first', 'x', '#x');
+  hold();
+  const codes: string[] = [];
+  const check = (name: string, source: string) =>
+    guard.check(name, 'x', '#x', source).then(
+      (right) => codes.push(String(right)),
+      (error) => codes.push((error as KvError).code),
+    );
+  const all = Array.from({ length: WAITING_MAX }, (_, i) =>
+    check(`user ${i}`, `2001:db8::${i.toString(16)}`),
+  );
+  all.push(check('user 1', '2001:db8:0:1::1'), check('user 2', '10.0.0.1'));
+  await new Promise((resolve) => setImmediate(resolve));
+  release();
+  await Promise.all(all);
+  assert.equal(codes.filter((code) => code === 'true').length, WAITING_PER_SOURCE_MAX + 2);
 });

@@ -38,9 +38,10 @@ function switchCalls(api: AuthApi): Record<string, UnaryRoute> {
       emptyRequest(value);
       return api.authStatus(options).then(authStatusJson);
     }),
-    'auth/authenticate': unary((value, options) =>
-      api.authenticate(credentialsRequest(value), options).then(tokenJson),
-    ),
+    'auth/authenticate': {
+      ...unary((value, options) => api.authenticate(credentialsRequest(value), options).then(tokenJson)),
+      wantsSource: true,
+    },
   };
 }
 

@@ -130,6 +130,15 @@ export function callOptions(header: RequestHeaders): CallOptions {
   };
 }
 
+/** With the client's address, where the route wants it and there is one. */
+export function withSource(
+  route: CountedUnary,
+  options: CallOptions,
+  source: string | undefined,
+): CallOptions {
+  return route.wantsSource !== true || source === undefined ? options : { ...options, source };
+}
+
 /** Newer servers take `Bearer <token>` as well as the bare token. */
 export function withoutScheme(token: string): string {
   return token.startsWith('Bearer ') ? token.slice('Bearer '.length) : token;

@@ -1,6 +1,12 @@
 /** etcd's JSON on fetch's Request and Response, for hono. The answers are those of the node door. */
 import type { RawHeaders } from '../middleware/cors.ts';
-import { type CountedStream, type CountedUnary, callOptions, type EtcdJson } from './etcd-json.ts';
+import {
+  type CountedStream,
+  type CountedUnary,
+  callOptions,
+  type EtcdJson,
+  withSource,
+} from './etcd-json.ts';
 import { resolveEtcd } from './resolve.ts';
 import { errorBody, StatusError, streamErrorBody } from './status-error.ts';
 import type { StreamCall, StreamOutput } from './stream.ts';
@@ -9,8 +15,13 @@ const JSON_HEADERS = { 'Content-Type': 'application/json' };
 const GRPC_HEADERS = { ...JSON_HEADERS, 'Grpc-Metadata-Content-Type': 'application/grpc' };
 const TEXT_HEADERS = { 'Content-Type': 'text/plain; charset=utf-8', 'X-Content-Type-Options': 'nosniff' };
 
-/** Answers one request whose path `isEtcdPath`. */
-export async function fetchEtcd(json: EtcdJson, request: Request, cors: RawHeaders): Promise<Response> {
+/** Answers one request whose path `isEtcdPath`. `source` is the client's address. */
+export async function fetchEtcd(
+  json: EtcdJson,
+  request: Request,
+  cors: RawHeaders,
+  source: string | undefined,
+): Promise<Response> {
   const { pathname, search } = new URL(request.url);
   const resolved = resolveEtcd(json, request.method, pathname + search);
   let response: Response;
@@ -20,17 +31,23 @@ export async function fetchEtcd(json: EtcdJson, request: Request, cors: RawHeade
       status: resolved.status,
       headers: { ...TEXT_HEADERS, ...location },
     });
-  } else if (resolved.route.type === 'unary') response = await unary(json, request, resolved.route);
+  } else if (resolved.route.type === 'unary') response = await unary(json, request, resolved.route, source);
   else response = await stream(json, request, resolved.route);
   for (let i = 0; i < cors.length; i += 2) response.headers.set(cors[i] as string, cors[i + 1] as string);
   return response;
 }
 
-async function unary(json: EtcdJson, request: Request, route: CountedUnary): Promise<Response> {
+async function unary(
+  json: EtcdJson,
+  request: Request,
+  route: CountedUnary,
+  source: string | undefined,
+): Promise<Response> {
   try {
     const body = await readBody(request, json.bodyBytes);
     if (body instanceof StatusError) return jsonResponse(413, errorBody(body));
-    const options = callOptions((name) => request.headers.get(name) ?? undefined);
+    const said = callOptions((name) => request.headers.get(name) ?? undefined);
+    const options = withSource(route, said, source);
     const reply = await json.unary(
       route,
       body,

@@ -12,6 +12,7 @@ import {
   callOptions,
   type EtcdJson,
   type Reply,
+  withSource,
 } from './etcd-json.ts';
 import { resolveEtcd } from './resolve.ts';
 import { errorBody, StatusError, streamErrorBody } from './status-error.ts';
@@ -64,7 +65,8 @@ export class NodeDoor {
     readBody(req, this.#json.bodyBytes, this.#options.bodyDeadline, (error, body) => {
       if (error !== undefined) return tooLarge(res, cors, error);
       try {
-        const options = callOptions((name) => headerOf(req, name));
+        const said = callOptions((name) => headerOf(req, name));
+        const options = route.wantsSource ? withSource(route, said, req.socket.remoteAddress) : said;
         this.#json.unary(route, body, route.blocks ? untilGone(res, options) : options).then(reply);
       } catch (thrown) {
         reply(this.#json.failure(thrown));

@@ -7,6 +7,8 @@ export type UnaryRoute = {
   readonly call: (value: JsonValue | undefined, options: CallOptions) => Promise<string>;
   /** The call may wait for others without end: it hears of its client's leaving and of its deadline by a signal. */
   readonly blocks?: true;
+  /** The call counts by where it comes from: its options want the client's address. */
+  readonly wantsSource?: true;
 };
 
 export function unary(call: UnaryRoute['call']): UnaryRoute {

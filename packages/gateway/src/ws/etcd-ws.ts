@@ -7,7 +7,7 @@ import type { IncomingMessage } from 'node:http';
 import type { Socket } from 'node:net';
 import type { CallOptions } from '@muster/kv';
 import type { WebSocket } from 'ws';
-import { type CountedUnary, type EtcdJson, withoutScheme } from '../etcd-json/etcd-json.ts';
+import { type CountedUnary, type EtcdJson, withoutScheme, withSource } from '../etcd-json/etcd-json.ts';
 import { JsonScanner } from '../etcd-json/json-scanner.ts';
 import { errorBody, StatusError, streamErrorBody } from '../etcd-json/status-error.ts';
 import type { StreamCall, StreamOutput } from '../etcd-json/stream.ts';
@@ -53,7 +53,9 @@ export function serveEtcdSocket(
   ws.on('error', () => ws.terminate());
   const route = json.route(path);
   if (route === undefined) return sendLast(ws, Buffer.from('Not Found'));
-  if (route.type === 'unary') return serveUnary(json, ws, route, options);
+  if (route.type === 'unary') {
+    return serveUnary(json, ws, route, withSource(route, options, request.socket.remoteAddress));
+  }
   const output = new SocketOutput(ws, request.socket, deps);
   const call = json.stream(route, output, options);
   if (call === undefined) return;

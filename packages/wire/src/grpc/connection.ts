@@ -11,6 +11,8 @@ const TOO_MANY_PINGS = Buffer.from('too_many_pings');
 
 /** One client connection: who it is, and the rules of keepalive (gRPC's A8 and etcd's figures). */
 export class Connection {
+  /** The client's address; of a Unix socket there is none. */
+  readonly source: string | undefined;
   readonly #session: ServerHttp2Session;
   readonly #clock: Clock;
   readonly #limits: GrpcLimits;
@@ -28,6 +30,7 @@ export class Connection {
 
   constructor(session: ServerHttp2Session, clock: Clock, limits: GrpcLimits) {
     this.#session = session;
+    this.source = session.socket.remoteAddress;
     this.#clock = clock;
     this.#limits = limits;
     this.#lastHeardMs = clock.nowMs();

@@ -173,6 +173,7 @@ describe('what a call says of itself', () => {
     [{ authorization: 'Bearer ey.J' }, { token: 'ey.J' }],
     [{ hasleader: 'true' }, { requireLeader: true }],
     [{ hasleader: 'false' }, {}],
+    [{ 'x-forwarded-for': '10.0.0.1' }, {}],
     [{ 'grpc-timeout': '3S' }, { timeoutMs: 3000 }],
     [{ 'grpc-timeout': '250m' }, { timeoutMs: 250 }],
     [{ 'grpc-timeout': '2H', 'client-api-version': '3.6.0' }, { timeoutMs: 7_200_000 }],
@@ -182,7 +183,7 @@ describe('what a call says of itself', () => {
       const api = new Recording(new NodeClock());
       const rig = await startGrpc({ api });
       await exchange(rig.session, PUT, put('a'), headers);
-      assert.deepEqual(api.seen, expected);
+      assert.deepEqual(api.seen, { source: '127.0.0.1', ...expected });
       await rig.close();
     });
   }

@@ -111,7 +111,7 @@ export class GrpcServer {
     const connection = this.#connectionOf(session as ServerHttp2Session);
     try {
       const route = this.#routeOf(headers[':path'] ?? '');
-      const options = callOptionsOf(headers, connection.certificateName);
+      const options = callOptionsOf(headers, connection.certificateName, connection.source);
       const clientVersion = headers['client-api-version']?.toString();
       const start = { stream, connection, options, clientVersion };
       const call =

@@ -17,6 +17,7 @@ const UNIT_MS: Readonly<Record<string, number>> = {
 export function callOptionsOf(
   headers: IncomingHttpHeaders,
   certificateName: string | undefined,
+  source: string | undefined,
 ): { -readonly [K in keyof CallOptions]: CallOptions[K] } {
   const encoding = headers['grpc-encoding'];
   if (encoding !== undefined && encoding !== 'identity') {
@@ -30,6 +31,7 @@ export function callOptionsOf(
   if (token !== undefined) options.token = token;
   if (headers.hasleader === 'true') options.requireLeader = true;
   if (certificateName !== undefined) options.certificateName = certificateName;
+  if (source !== undefined) options.source = source;
   const version = headers['client-api-version'];
   if (version !== undefined && !isUtf8(String(version))) {
     throw new GrpcStatus(GrpcCode.INVALID_ARGUMENT, 'etcdserver: invalid client api version');
