@@ -140,7 +140,9 @@ export class LocalApi implements EtcdApi {
     request: { readonly id: bigint },
     options: CallOptions = {},
   ): Promise<WithHeader<{ readonly id: bigint; readonly ttlSeconds: number }>> {
-    await this.#calls.permit(options, (auth, origin) => checkLease(auth, origin, this.#leases, request.id));
+    await this.#calls
+      .permit(options, (auth, origin) => checkLease(auth, origin, this.#leases, request.id))
+      .catch(passUnidentified);
     const answer = await this.#calls.callLeader({ type: 'keepAlive', id: request.id }, options, 'keepAlive');
     return this.#calls.withHeader({ id: request.id, ttlSeconds: answer.ttlSeconds });
   }
@@ -169,8 +171,12 @@ export class LocalApi implements EtcdApi {
     return handle;
   }
 
+  /**
+   * For anybody, with authentication too: Patroni and other clients ask for the members before they log in. So in etcd
+   * up to 3.6.8.
+   */
   memberList(...args: Parameters<EtcdApi['memberList']>): ReturnType<EtcdApi['memberList']> {
-    return this.#asUser(args[1], () => this.#cluster.memberList(...args));
+    return this.#cluster.memberList(...args);
   }
 
   memberAdd(...args: Parameters<EtcdApi['memberAdd']>): ReturnType<EtcdApi['memberAdd']> {
@@ -323,4 +329,14 @@ export class LocalApi implements EtcdApi {
       if (id !== 0n && !this.#member.machine.leases.get(id)) return id;
     }
   }
+}
+
+const UNIDENTIFIED: ReadonlySet<string> = new Set(['USER_EMPTY', 'INVALID_AUTH_TOKEN', 'AUTH_OLD_REVISION']);
+
+/**
+ * A renewal is taken from whoever knows the lease, as in etcd up to 3.6.8: Patroni gives up its database's primary when
+ * its token has expired and a renewal tells it so. Whom a token identifies still needs the rights.
+ */
+function passUnidentified(error: unknown): void {
+  if (!UNIDENTIFIED.has(KvError.from(error).code)) throw error;
 }

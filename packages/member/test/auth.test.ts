@@ -156,7 +156,6 @@ describe('calls', () => {
       api.txn({ compare: [], success: [], failure: [{ type: 'range', range: { key } }] }, options),
       api.txn({ compare: [{ key, target: 'mod', result: 'equal' }], success: [], failure: [] }, options),
       api.leaseRevoke({ id: roots }, options),
-      api.leaseKeepAlive({ id: roots }, options),
       api.leaseTimeToLive({ id: roots, keys: true }, options),
       api.leaseLeases(options),
       api.compact({ revision: 2 }, options),
@@ -194,10 +193,8 @@ describe('calls', () => {
       api.range({ key: utf8('a'), rangeEnd: utf8('b') }, options),
       api.txn({ compare: [], success: [], failure: [] }, options),
       api.leaseGrant({ id: 0n, ttlSeconds: 60 }, options),
-      api.leaseKeepAlive({ id: anns }, options),
       api.leaseTimeToLive({ id: anns, keys: true }, options),
       api.leaseTimeToLive({ id: roots }, options),
-      api.memberList({ linearizable: true }, options),
       api.status(options),
       api.alarm({ action: 'get', memberId: 0n, alarm: 'none' }, options),
       api.userGet({ name: 'ann' }, options),
@@ -211,6 +208,11 @@ describe('calls', () => {
     }
     assert.equal(await cluster.wait(codeOf(api.leaseRevoke({ id: anns }, ann))), 'ok');
     assert.equal(await cluster.wait(codeOf(api.leaseLeases(root))), 'ok');
+    assert.equal(await cluster.wait(codeOf(api.leaseKeepAlive({ id: roots }, ann))), 'PERMISSION_DENIED');
+    for (const anybody of [root, {}, { token: 'of nobody.1' }]) {
+      assert.equal(await cluster.wait(codeOf(api.memberList({ linearizable: true }, anybody))), 'ok');
+      assert.equal(await cluster.wait(codeOf(api.leaseKeepAlive({ id: roots }, anybody))), 'ok');
+    }
   });
 
   test('a right taken away is gone on every member for whatever comes later', async () => {
