@@ -12,6 +12,7 @@ import { deferred } from '@muster/base';
 import { GrpcCode } from '@muster/contract';
 import type { ConcurrencyApi, EtcdApi } from '@muster/kv';
 import { etcdRoutes } from '../services/routes.ts';
+import { ByteBudget } from './byte-budget.ts';
 import { Connection } from './connection.ts';
 import { GRPC_LIMITS, type GrpcLimits } from './grpc-limits.ts';
 import { GrpcStatus, statusOf } from './grpc-status.ts';
@@ -53,6 +54,8 @@ export class GrpcServer {
     this.#host = {
       clock,
       limits: all,
+      receiving: new ByteBudget(all.receivingBytes),
+      sending: new ByteBudget(all.sendingBytes),
       observer,
       calls: new Set(),
       onInternalError: (error, call) => log?.warn({ call, error: reasonOf(error) }, 'a gRPC call failed'),
@@ -74,6 +77,11 @@ export class GrpcServer {
   /** Those whose stream is open. */
   get calls(): number {
     return this.#host.calls.size;
+  }
+
+  /** Bytes held for clients: of requests that have come in part, and of answers that have not gone out. */
+  get heldBytes(): { readonly receiving: number; readonly sending: number } {
+    return { receiving: this.#host.receiving.used, sending: this.#host.sending.used };
   }
 
   /** Takes the server's streams whose content type is gRPC's, and leaves the others alone. */
@@ -110,6 +118,9 @@ export class GrpcServer {
     }
     const connection = this.#connectionOf(session as ServerHttp2Session);
     try {
+      if (this.#host.calls.size >= this.#host.limits.calls) {
+        throw new GrpcStatus(GrpcCode.RESOURCE_EXHAUSTED, 'grpc: too many calls are open');
+      }
       const route = this.#routeOf(headers[':path'] ?? '');
       const options = callOptionsOf(headers, connection.certificateName, connection.source);
       const clientVersion = headers['client-api-version']?.toString();

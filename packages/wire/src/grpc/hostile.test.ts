@@ -4,6 +4,7 @@ import { connect as connectHttp2 } from 'node:http2';
 import { connect, type Socket } from 'node:net';
 import { test } from 'node:test';
 import { deferred, utf8 } from '@muster/base';
+import { GrpcCode } from '@muster/contract';
 import { RawCall, type Rig, startGrpc, unary } from '../../test/grpc-harness.ts';
 import { encodeFramed } from '../convert/codec.ts';
 import { ETCD_METHODS, STREAM_METHODS } from '../convert/methods.ts';
@@ -162,6 +163,68 @@ against('headers that never end do not stay', async (rig) => {
   await until(() => closed);
   assert.equal((await unary(rig.session, ETCD_METHODS.put, { key: utf8('a') })).status, 0);
 });
+
+const LARGE = new Uint8Array(100_000);
+
+against(
+  'requests that never come whole, on however many connections, take a bounded amount of memory',
+  async (rig) => {
+    const part = encodeFramed(ETCD_METHODS.put.request, { key: utf8('a'), value: LARGE }).subarray(0, 60_000);
+    const statuses: number[] = [];
+    for (let i = 0; i < 40; i++) {
+      const call = new RawCall(i % 2 === 0 ? rig.session : rig.connect(), ETCD_METHODS.put.path);
+      call.stream.write(part);
+      call.answer.then(({ status }) => statuses.push(status)).catch(() => {});
+    }
+    await until(() => statuses.length > 0 && rig.server.calls < 40);
+    assert.deepEqual(new Set(statuses), new Set([GrpcCode.RESOURCE_EXHAUSTED]));
+    assert.ok(rig.server.heldBytes.receiving < 1.2e6, `${rig.server.heldBytes.receiving}`);
+    // What comes in one piece is served all the same.
+    assert.equal((await unary(rig.session, ETCD_METHODS.put, { key: utf8('a') })).status, 0);
+    rig.session.destroy();
+    await until(() => rig.server.heldBytes.receiving < 0.8e6);
+  },
+  { receivingBytes: 1e6 },
+);
+
+against(
+  'long answers that are not taken hold a bounded amount of memory, and give it back',
+  async (rig) => {
+    await rig.api.put({ key: utf8('a'), value: LARGE });
+    const session = rig.connect();
+    const paused = Array.from({ length: 40 }, () => {
+      const call = new RawCall(session, ETCD_METHODS.range.path);
+      call.stream.pause();
+      call.stream.end(encodeFramed(ETCD_METHODS.range.request, { key: utf8('a') }));
+      return call;
+    });
+    await until(() => rig.server.heldBytes.sending > 0.9e6);
+    const refused = await unary(rig.session, ETCD_METHODS.range, { key: utf8('a') });
+    assert.equal(refused.status, GrpcCode.RESOURCE_EXHAUSTED);
+    assert.equal((await unary(rig.session, ETCD_METHODS.put, { key: utf8('b') })).status, 0);
+    assert.ok(rig.server.heldBytes.sending <= 1.2e6);
+    for (const { stream } of paused) stream.resume();
+    await Promise.all(paused.map(({ answer }) => answer));
+    await until(() => rig.server.heldBytes.sending === 0);
+    assert.equal((await unary(rig.session, ETCD_METHODS.range, { key: utf8('a') })).status, 0);
+  },
+  { sendingBytes: 1e6 },
+);
+
+against(
+  'calls that are opened and left are bounded in number',
+  async (rig) => {
+    const open = (): RawCall => new RawCall(rig.connect(), STREAM_METHODS.watch.path);
+    const idle = [open(), open(), open()];
+    for (const { stream } of idle) stream.write(create('a'));
+    await until(() => rig.server.calls === 3);
+    assert.equal((await open().answer).status, GrpcCode.RESOURCE_EXHAUSTED);
+    idle[0]?.stream.close(CANCEL);
+    await until(() => rig.server.calls === 2);
+    assert.equal((await unary(rig.session, ETCD_METHODS.put, { key: utf8('a') })).status, 0);
+  },
+  { calls: 3 },
+);
 
 against('a deadline of years is no deadline of now', async (rig) => {
   for (const timeout of ['99999999H', '99999999M', '2147483S', '3000000S']) {

@@ -1,11 +1,14 @@
 import { EMPTY_BYTES } from '@muster/base';
 import { GrpcCode } from '@muster/contract';
+import type { BudgetShare, ByteBudget } from './byte-budget.ts';
 import { GrpcStatus } from './grpc-status.ts';
 
 const PREFIX_BYTES = 5;
 const COMPRESSED = 1;
 /** Room is made for this much of a message at first, whatever length it claims. */
 const FIRST_BYTES = 16 * 1024;
+
+const TOO_MUCH_COMES = 'grpc: too many messages are being received at once';
 
 /** The message that `chunk` begins with, not copied; undefined unless it is whole and nothing about it is to refuse. */
 export function wholeMessage(chunk: Uint8Array, messageBytes: number): Uint8Array | undefined {
@@ -28,9 +31,20 @@ export class MessageReader {
   #length: number | undefined;
   #message: Uint8Array = EMPTY_BYTES;
   #filled = 0;
+  readonly #budget: ByteBudget;
+  readonly #share: BudgetShare;
 
-  constructor(messageBytes: number) {
+  /** `budget` is for messages of which a part has come. */
+  constructor(messageBytes: number, budget: ByteBudget) {
     this.#messageBytes = messageBytes;
+    this.#budget = budget;
+    this.#share = budget.share();
+  }
+
+  /** What has come of a message is dropped. Nothing may be pushed afterwards. */
+  release(): void {
+    this.#message = EMPTY_BYTES;
+    this.#share.hold(0);
   }
 
   /** True between two messages: nothing of another has come. */
@@ -51,7 +65,12 @@ export class MessageReader {
         this.#filled = 0;
       }
       at += this.#takeContent(chunk, at, this.#length);
-      if (this.#filled < this.#length) break;
+      if (this.#filled < this.#length) {
+        this.#share.hold(this.#message.length);
+        if (this.#budget.spent) throw new GrpcStatus(GrpcCode.RESOURCE_EXHAUSTED, TOO_MUCH_COMES);
+        break;
+      }
+      this.#share.hold(0);
       messages.push(this.#message);
       this.#message = EMPTY_BYTES;
       this.#length = undefined;

@@ -2,6 +2,7 @@ import type { ServerHttp2Stream } from 'node:http2';
 import type { Clock, Timer } from '@muster/base';
 import { GrpcCode, KvError } from '@muster/contract';
 import type { CallOptions } from '@muster/kv';
+import type { BudgetShare, ByteBudget } from './byte-budget.ts';
 import type { Connection } from './connection.ts';
 import type { GrpcLimits } from './grpc-limits.ts';
 import { GrpcStatus, statusOf } from './grpc-status.ts';
@@ -12,6 +13,10 @@ import type { Route } from './route.ts';
 export type CallHost = {
   readonly clock: Clock;
   readonly limits: GrpcLimits;
+  /** Of messages of which a part has come. */
+  readonly receiving: ByteBudget;
+  /** Of answers that have not gone out. */
+  readonly sending: ByteBudget;
   readonly observer: GrpcObserver | undefined;
   /** Every call whose stream is open. */
   readonly calls: Set<ServerCall>;
@@ -41,12 +46,15 @@ export abstract class ServerCall {
   readonly #route: Route;
   readonly #startedMs: number;
   readonly #abort: AbortController | undefined;
+  /** Of the host's budget for answers. */
+  protected readonly unsent: BudgetShare;
   #deadline: Timer | undefined;
   #over = false;
 
   constructor(host: CallHost, route: Route, { stream, connection, options, clientVersion }: CallStart) {
     this.host = host;
     this.#route = route;
+    this.unsent = host.sending.share();
     this.stream = stream;
     this.connection = connection;
     this.#startedMs = host.clock.nowMs();
@@ -106,6 +114,7 @@ export abstract class ServerCall {
 
   #gone(): void {
     this.host.calls.delete(this);
+    this.unsent.hold(0);
     if (this.#over) return;
     this.conclude(GrpcCode.CANCELLED);
     this.#abort?.abort(new KvError('CANCELED'));

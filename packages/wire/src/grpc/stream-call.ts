@@ -17,7 +17,7 @@ export class StreamCall extends ServerCall implements StreamOutput {
 
   constructor(host: CallHost, route: StreamRoute, start: CallStart) {
     super(host, route, start);
-    this.#reader = new MessageReader(host.limits.messageBytes);
+    this.#reader = new MessageReader(host.limits.messageBytes, host.receiving);
     this.#session = route.open(this, () => this.#deliver(), this.options);
     this.stream.on('data', (chunk: Buffer) => this.#take(chunk));
     this.stream.once('end', () => {
@@ -34,8 +34,11 @@ export class StreamCall extends ServerCall implements StreamOutput {
     this.connection.sent();
     this.host.observer?.grpcBytes?.(0, frame.length);
     // Only a write that was told to wait is followed by `drain`.
-    const { streamBufferBytes } = this.host.limits;
-    if (!this.stream.write(frame) && this.stream.writableLength >= streamBufferBytes) this.#full = true;
+    if (this.stream.write(frame)) return !this.#full;
+    const { limits, sending } = this.host;
+    const waiting = this.stream.writableLength;
+    this.unsent.hold(waiting);
+    if (waiting >= limits.streamBufferBytes || sending.spent) this.#full = true;
     return !this.#full;
   }
 
@@ -60,6 +63,7 @@ export class StreamCall extends ServerCall implements StreamOutput {
 
   protected release(): void {
     this.#waiting = [];
+    this.#reader.release();
     this.#session.close();
   }
 
@@ -93,6 +97,7 @@ export class StreamCall extends ServerCall implements StreamOutput {
   }
 
   #drained(): void {
+    this.unsent.hold(0);
     if (!this.#full) return;
     this.#full = false;
     if (!this.over) this.#session.room();

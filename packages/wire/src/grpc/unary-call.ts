@@ -26,7 +26,9 @@ export class UnaryCall extends ServerCall {
     refuse(this.stream, status);
   }
 
-  protected release(): void {}
+  protected release(): void {
+    this.#reader?.release();
+  }
 
   /** One message is taken; gRPC has no more for such a call, and what comes is not looked at. */
   #take(chunk: Buffer): void {
@@ -48,7 +50,7 @@ export class UnaryCall extends ServerCall {
     if (this.#reader === undefined) {
       const whole = wholeMessage(chunk, this.host.limits.messageBytes);
       if (whole !== undefined) return this.#unary.keepsRequest ? whole.slice() : whole;
-      this.#reader = new MessageReader(this.host.limits.messageBytes);
+      this.#reader = new MessageReader(this.host.limits.messageBytes, this.host.receiving);
     }
     return this.#reader.push(chunk)[0];
   }
@@ -74,6 +76,10 @@ export class UnaryCall extends ServerCall {
     } catch (thrown) {
       return this.fail(thrown);
     }
+    if (frame.length > SHORT_ANSWER_BYTES) {
+      if (this.host.sending.spent) return this.fail(TOO_MUCH_WAITS);
+      this.unsent.hold(frame.length);
+    }
     this.conclude(GrpcCode.OK);
     this.connection.sent();
     this.host.observer?.grpcBytes?.(0, frame.length);
@@ -88,3 +94,9 @@ export class UnaryCall extends ServerCall {
 }
 
 const PREFIX_BYTES = 5;
+/** Answers up to this length are not counted: what is open on a connection bounds them. */
+const SHORT_ANSWER_BYTES = 16 * 1024;
+const TOO_MUCH_WAITS = new GrpcStatus(
+  GrpcCode.RESOURCE_EXHAUSTED,
+  'grpc: too many answers wait for their clients',
+);
