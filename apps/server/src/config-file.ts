@@ -1,6 +1,6 @@
 /** `--config-file`: YAML whose keys are the names of flags, with two maps for TLS as in etcd's sample. */
 import { readFileSync } from 'node:fs';
-import { parse, YAMLParseError } from 'yaml';
+import { parseDocument } from 'yaml';
 import { FLAGS, type FlagName } from './flag-table.ts';
 import { parseDuration, parsePositiveDuration } from './flag-values.ts';
 import { StartRefused } from './start-refused.ts';
@@ -61,15 +61,18 @@ function readMap(path: string): Readonly<Record<string, unknown>> {
     const { code } = error as NodeJS.ErrnoException;
     throw badFile(path, `open ${path}: ${code === 'ENOENT' ? 'no such file or directory' : code}`);
   }
+  const document = parseDocument(text, { logLevel: 'error' });
+  const [problem] = [...document.errors, ...document.warnings];
+  if (problem !== undefined) throw badFile(path, problem.message.split('\n')[0] as string);
+  let value: unknown;
   try {
-    const value: unknown = parse(text, { maxAliasCount: 0 });
-    if (value === null) return {};
-    if (!isMap(value)) throw badFile(path, 'expected a map of flags');
-    return value;
-  } catch (error) {
-    if (error instanceof YAMLParseError) throw badFile(path, error.message.split('\n')[0] as string);
-    throw error;
+    value = document.toJS({ maxAliasCount: 0 });
+  } catch {
+    throw badFile(path, 'aliases (*name) are not taken');
   }
+  if (value === null) return {};
+  if (!isMap(value)) throw badFile(path, 'expected a map of flags');
+  return value;
 }
 
 function isMap(value: unknown): value is Readonly<Record<string, unknown>> {

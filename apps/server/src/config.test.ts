@@ -428,6 +428,9 @@ heartbeat-intervall: 3
   it('may be JSON, and is refused with a sentence that names the place', () => {
     assert.equal(read(`--config-file=${file('{"name": "json"}')}`).name, 'json');
     const why = (text: string) => refusal(`--config-file=${file(text)}`).message.split('muster.yaml: ')[1];
+    assert.match(why('name: &a x\ndata-dir: *a') ?? '', /^aliases \(\*name\) are not taken/);
+    assert.match(why('name: !!js/function x') ?? '', /^Unresolved tag/);
+    assert.match(why('---\nname: x\n---\nname: y') ?? '', /^Source contains multiple documents/);
     assert.match(why('- a') ?? '', /^expected a map of flags/);
     assert.match(why('name: [') ?? '', /Flow sequence/);
     assert.match(why('name: {a: b}') ?? '', /^name must be a text, a number, true or false/);
