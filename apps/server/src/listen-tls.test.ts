@@ -355,10 +355,41 @@ describe('the client port with TLS', () => {
       await check({ allowedHosts: ['node.example'] }, withBundle, client),
       'ECONNRESET the certificate is valid for none of node.example',
     );
+    // A common name is no host name, as in Go: authorities check the names beside it.
+    const named = ca.issue({ name: 'node.example', hosts: [], addresses: [] });
+    assert.equal(
+      await check({ allowedHosts: ['node.example'] }, withBundle, named),
+      'ECONNRESET the certificate is valid for none of node.example',
+    );
     const lost = ca.issue({ name: 'lost laptop' });
     const crl = ca.revoke(lost.cert);
     assert.equal(await check({}, { ...files(), crl }, client), '200 1.1 ');
     assert.equal(await check({}, { ...files(), crl }, lost), 'ECONNRESET the certificate is revoked');
+  });
+
+  it('brings back no session: every connection shows its certificate anew', async () => {
+    for (const version of ['TLSv1.2', 'TLSv1.3'] as const) {
+      await withPort(mutual(), async ({ number }) => {
+        const options = { ...shown(client), minVersion: version, maxVersion: version };
+        const first = await dial(number, options);
+        const sessions: Buffer[] = [];
+        first.on('session', (session: Buffer) => sessions.push(session));
+        first.write('GET / HTTP/1.1\r\nHost: x\r\n\r\n');
+        await once(first, 'data');
+        sessions.push(first.getSession() as Buffer);
+        first.destroy();
+        for (const session of sessions) {
+          // Another certificate, or none, with the session of the first.
+          for (const pair of [shown(client), { ca: readFileSync(ca.cert) }]) {
+            const again = connect({ port: number, host: '127.0.0.1', ...options, ...pair, session });
+            again.on('error', () => {});
+            await Promise.race([once(again, 'secureConnect'), once(again, 'close')]);
+            assert.equal(again.isSessionReused(), false, version);
+            again.destroy();
+          }
+        }
+      });
+    }
   });
 
   it('uses renewed files from the next connection on, and keeps the former ones when they are broken', async () => {

@@ -227,7 +227,9 @@ function refusalOf(
     return `the common name is none of ${allowedNames.join(', ')}`;
   }
   if (allowedHosts.length === 0) return undefined;
-  const covered = allowedHosts.some((host) => checkServerIdentity(host, certificate) === undefined);
+  // Without names for hosts Node would take the common name for one, which Go does not.
+  const named = certificate.subjectaltname !== undefined;
+  const covered = named && allowedHosts.some((host) => checkServerIdentity(host, certificate) === undefined);
   return covered ? undefined : `the certificate is valid for none of ${allowedHosts.join(', ')}`;
 }
 
