@@ -26,6 +26,7 @@ import { type Logger, memberLog } from './logger.ts';
 import { memberMetrics } from './member-metrics.ts';
 import { ReadinessGate } from './readiness-gate.ts';
 import { untilServing } from './ready.ts';
+import { slowCallLog } from './slow-calls.ts';
 import { StallMonitor } from './stall-monitor.ts';
 import { loadStatic } from './static.ts';
 import { type OpenParts, openStorage, type Storage } from './storage.ts';
@@ -117,7 +118,13 @@ async function open(options: ServerOptions, undo: (() => Promise<void>)[]): Prom
   const { config, logger, onFatal } = options;
   const clock = new SystemClock();
   const prng = new Prng(hex(randomBytes(16)));
-  const metrics = createMetrics({ extensive: config.metrics === 'extensive' });
+  const metrics = createMetrics({
+    extensive: config.metrics === 'extensive',
+    slowCall: {
+      seconds: config.slowRequestMs / 1000,
+      report: slowCallLog(clock, logger, config.slowRequestMs),
+    },
+  });
   let logBytes = 0;
   const storage = await openStorage(config, logger, {
     onLogSync: (seconds, bytes) => {
@@ -132,6 +139,7 @@ async function open(options: ServerOptions, undo: (() => Promise<void>)[]): Prom
   let start = await identify(config, storage.identity, ask);
   const { identity } = start;
   const parts = await storage.open(identity, config.name);
+  await defragmentAtStart(parts, config.bootDefragBytes, logger);
   // Joining was cut short before the others had sent anything.
   if (start.founding.length === 0 && !start.joining && isUnfilled(parts.engine)) {
     start = await join(config, ask, identity);
@@ -226,6 +234,22 @@ async function open(options: ServerOptions, undo: (() => Promise<void>)[]): Prom
   return { storage, transport, member, gateway, readiness, port, compactor, corruption, stalls };
 }
 
+/** etcd's `--bootstrap-defrag-threshold-megabytes`; 0 bytes is never. */
+async function defragmentAtStart(
+  { engine, upkeep }: OpenParts,
+  bytes: number,
+  logger: Logger,
+): Promise<void> {
+  const { total, inUse } = engine.size();
+  if (bytes === 0 || total - inUse < bytes) return;
+  try {
+    await upkeep.defragment();
+    logger.info({ bytesBefore: total, bytesAfter: engine.size().total }, 'defragmented at the start');
+  } catch (error) {
+    logger.warn({ error: String(error) }, 'the defragmentation at the start failed');
+  }
+}
+
 /** Before any client is let in. The others are asked over the member's own connections, so that it has to run. */
 async function checkCorruption(
   member: Member,
@@ -314,6 +338,7 @@ async function openGateway(
     limits,
     cors: config.cors,
     hostWhitelist: config.hostWhitelist,
+    etcdJson: config.etcdJson,
     allowedOrigins: config.allowedOrigins,
     metrics,
     version: () => ({ server: ETCD_VERSION, cluster: ETCD_CLUSTER_VERSION, storage: ETCD_CLUSTER_VERSION }),

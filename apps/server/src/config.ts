@@ -40,6 +40,8 @@ export type Config = {
   readonly snapshotCatchUpEntries: number;
   /** 0 is none. */
   readonly quotaBytes: number;
+  /** Free bytes of the data file at which it is defragmented at the start; 0 is never. */
+  readonly bootDefragBytes: number;
   readonly maxTxnOps: number;
   readonly maxRequestBytes: number;
   readonly watchProgressMs: number;
@@ -61,6 +63,8 @@ export type Config = {
   readonly cors: readonly string[];
   readonly allowedOrigins: readonly string[];
   readonly hostWhitelist: readonly string[];
+  /** Whether etcd's JSON is served. */
+  readonly etcdJson: boolean;
   readonly gateway: GatewayConfig;
   readonly dashboardDir: string | undefined;
   readonly logLevel: Level;
@@ -68,6 +72,8 @@ export type Config = {
   /** `stderr`, `stdout`, or paths of files. */
   readonly logOutputs: readonly string[];
   readonly stallWarningMs: number;
+  readonly slowApplyMs: number;
+  readonly slowRequestMs: number;
   readonly shutdownMs: number;
 };
 
@@ -100,6 +106,7 @@ type GatewayConfig = {
   readonly heartbeatMs: number;
 };
 
+const MIB = 2 ** 20;
 const GIB = 2 ** 30;
 const QUOTA_DEFAULT = 2 * GIB;
 const QUOTA_HIGH = 8 * GIB;
@@ -144,6 +151,7 @@ export function configOf(line: CommandLine, warnings: string[] = []): Config {
     snapshotCount: values['snapshot-count'],
     snapshotCatchUpEntries: Math.min(values['snapshot-catchup-entries'], values['snapshot-count']),
     quotaBytes: quotaOf(values['quota-backend-bytes'], warnings),
+    bootDefragBytes: values['bootstrap-defrag-threshold-megabytes'] * MIB,
     maxTxnOps: values['max-txn-ops'],
     maxRequestBytes: values['max-request-bytes'],
     watchProgressMs: values['watch-progress-notify-interval'],
@@ -159,12 +167,15 @@ export function configOf(line: CommandLine, warnings: string[] = []): Config {
     cors: values.cors,
     allowedOrigins: values['allowed-origins'],
     hostWhitelist: values['host-whitelist'],
+    etcdJson: values['enable-grpc-gateway'],
     gateway: gatewayOf(line),
     dashboardDir: values['dashboard-dir'] === '' ? undefined : values['dashboard-dir'],
     logLevel: values['log-level'] === 'panic' ? 'fatal' : values['log-level'],
     logFormat: values['log-format'],
     logOutputs: logOutputsOf(values['log-outputs']),
     stallWarningMs: values['stall-warning'],
+    slowApplyMs: values['warning-apply-duration'],
+    slowRequestMs: values['warning-unary-request-duration'],
     shutdownMs: values['shutdown-timeout'],
   };
   return config;

@@ -105,6 +105,12 @@ export const FLAGS = {
     '0',
     'Bytes of storage at which writes stop with an alarm. 0 is 2 GiB, negative is no quota.',
   ),
+  'bootstrap-defrag-threshold-megabytes': flag(
+    'Member',
+    parseUnsigned,
+    '0',
+    'Defragment before serving when at least this much of the file, in megabytes, is free; 0 is never.',
+  ),
   'max-txn-ops': flag('Member', parseUnsigned, '128', 'Operations allowed in one transaction.'),
   'max-request-bytes': flag('Member', parseUnsigned, '1572864', 'Largest request, in bytes.'),
   'max-concurrent-streams': flag(
@@ -203,7 +209,13 @@ export const FLAGS = {
   ),
 
   cors: flag('Gateway', parseOrigins, '*', 'Origins that browsers may call from; * is any.'),
-  'host-whitelist': flag('Gateway', parseHosts, '*', 'Host names that requests may come under; * is any.'),
+  'host-whitelist': flag(
+    'Gateway',
+    parseHosts,
+    '*',
+    'Host names that requests without TLS may come under; * is any.',
+  ),
+  'enable-grpc-gateway': flag('Gateway', parseBoolean, 'true', "Serve etcd's JSON below /v3."),
   'allowed-origins': own(
     'Gateway',
     parseOriginsOrNone,
@@ -359,6 +371,18 @@ export const FLAGS = {
     'Where the log goes: stderr (the default), stdout, or files.',
   ),
   'log-format': flag('Logging', parseChoice(['json', 'console']), 'json', 'json or console.'),
+  'warning-apply-duration': flag(
+    'Logging',
+    parseDuration,
+    '100ms',
+    'Applying a batch of entries for longer than this is logged.',
+  ),
+  'warning-unary-request-duration': flag(
+    'Logging',
+    parseDuration,
+    '300ms',
+    'A request that takes longer than this is logged; at most one a second.',
+  ),
   'stall-warning': own(
     'Logging',
     parsePositiveDuration,
@@ -394,4 +418,7 @@ export const FORMER_NAMES: Readonly<Record<string, FlagName>> = {
   'experimental-watch-progress-notify-interval': 'watch-progress-notify-interval',
   'experimental-max-learners': 'max-learners',
   'experimental-snapshot-catchup-entries': 'snapshot-catchup-entries',
+  'experimental-bootstrap-defrag-threshold-megabytes': 'bootstrap-defrag-threshold-megabytes',
+  'experimental-warning-apply-duration': 'warning-apply-duration',
+  'experimental-warning-unary-request-duration': 'warning-unary-request-duration',
 };

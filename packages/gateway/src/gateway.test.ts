@@ -1,7 +1,9 @@
 import assert from 'node:assert/strict';
+import { once } from 'node:events';
 import { connect } from 'node:net';
 import { afterEach, test } from 'node:test';
 import { ManualClock, Prng } from '@muster/base';
+import { WebSocket } from 'ws';
 import { ask, startServer, type TestServer, testGateway } from '../test/gateway-harness.ts';
 import { gatewayLimits } from './limits.ts';
 
@@ -141,6 +143,22 @@ test('hosts that are not on the list are refused everywhere', async () => {
   assert.equal((await get('/v3/kv/range', 'evil.example', 'POST')).status, 421);
   assert.equal((await get('/version', 'MUSTER.example:2379')).status, 200);
   assert.equal((await get('/version', '[::1]:2379')).status, 200);
+});
+
+test("etcd's JSON can be switched off, on every way to it", async () => {
+  server = await startServer({ etcdJson: false });
+  for (const path of ['/v3/kv/range', '/v3beta/kv/put', '/v3']) {
+    assert.equal((await ask(server.port, path, { body: '{}' })).status, 404, path);
+    const response = await testGateway({ etcdJson: false }).gateway.app.request(`http://x${path}`, {
+      method: 'POST',
+      body: '{}',
+    });
+    assert.equal(response.status, 404, path);
+  }
+  const ws = new WebSocket(`ws://127.0.0.1:${server.port}/v3/watch`);
+  await assert.rejects(once(ws, 'open'), /404/);
+  assert.equal((await ask(server.port, '/version', { method: 'GET' })).status, 200);
+  assert.equal((await ask(server.port, '/v1/kv/a', { method: 'GET' })).status, 404);
 });
 
 test("etcd's CORS: every answer for all, only listed origins otherwise", async () => {

@@ -15,7 +15,7 @@ import { type CommonNameCheck, commonNameCheck } from './middleware/common-name.
 import { etcdCors, type RawHeaders, restCors } from './middleware/cors.ts';
 import { type HostCheck, hostWhitelist } from './middleware/host-whitelist.ts';
 import { requestId } from './middleware/request-id.ts';
-import { sourceOf } from './middleware/source.ts';
+import { isEncrypted, isSecure, sourceOf } from './middleware/source.ts';
 import type { Metrics } from './ops/metrics.ts';
 import { opsRoutes, pageNotFound, type VersionInfo } from './ops/routes.ts';
 import type { V1 } from './v1/index.ts';
@@ -47,10 +47,12 @@ export type GatewayOptions = {
   readonly limits: GatewayLimits;
   /** Origins that may call etcd's paths from a browser, etcd's `--cors`; `*` is every one. Default `*`, as etcd's. */
   readonly cors?: readonly string[];
-  /** Host names that are answered, etcd's `--host-whitelist`. Default: all. */
+  /** Host names that are answered without TLS, etcd's `--host-whitelist`. Default: all. */
   readonly hostWhitelist?: readonly string[];
   /** Origins that may use `/v1` from a browser and open any socket, besides the server's own pages; `*` is every one. */
   readonly allowedOrigins?: readonly string[];
+  /** Whether etcd's JSON is served, etcd's `--enable-grpc-gateway`. Default true. */
+  readonly etcdJson?: boolean;
   readonly metrics: Metrics;
   readonly version: () => VersionInfo;
   /** The web page's files by path (`/` for its start); `undefined` for what there is not. */
@@ -100,6 +102,7 @@ export function createGateway(options: GatewayOptions): Gateway {
   const sockets = new SocketServer({
     clock: options.clock,
     json,
+    etcdJson: options.etcdJson ?? true,
     limits,
     checkHost,
     checkName,
@@ -131,10 +134,10 @@ export function createGateway(options: GatewayOptions): Gateway {
 type Cors = (origin: string | undefined) => RawHeaders;
 
 function composeApp(options: GatewayOptions, json: EtcdJson, cors: Cors, checkHost: HostCheck): Hono {
-  const { staticFiles, log } = options;
+  const { staticFiles, log, etcdJson = true } = options;
   const app = new Hono({ getPath });
   app.use(async (c, next) => {
-    const refusal = checkHost(c.req.header('host'));
+    const refusal = checkHost(c.req.header('host'), isSecure(c));
     return refusal === undefined ? next() : misdirected(refusal);
   });
   app.use('/v1/*', requestId(options.prng), restCors(options.allowedOrigins ?? []));
@@ -143,7 +146,7 @@ function composeApp(options: GatewayOptions, json: EtcdJson, cors: Cors, checkHo
     if (path.startsWith('/v1/')) return next();
     const headers = cors(c.req.header('origin'));
     if (method === 'OPTIONS') return withHeaders(new Response(null, { status: 200 }), headers);
-    if (isEtcdPath(path)) return fetchEtcd(json, c.req.raw, headers, sourceOf(c));
+    if (etcdJson && isEtcdPath(path)) return fetchEtcd(json, c.req.raw, headers, sourceOf(c));
     await next();
     withHeaders(c.res, headers);
     return undefined;
@@ -208,13 +211,13 @@ function makeListener(
   checkHost: HostCheck,
   checkName: CommonNameCheck,
 ): Gateway['listener'] {
-  const { clock, limits } = options;
+  const { clock, limits, etcdJson = true } = options;
   const bodyDeadline = new BodyDeadline(clock, limits.requestTimeoutMs);
   const door = new NodeDoor(json, { clock, bodyDeadline, bufferedBytes: limits.bufferedBytes });
   const rest = getRequestListener(app.fetch);
   return function listener(req, res) {
-    if (isEtcdPath(req.url as string) && req.method !== 'OPTIONS') {
-      const refusal = checkHost(req.headers.host);
+    if (etcdJson && isEtcdPath(req.url as string) && req.method !== 'OPTIONS') {
+      const refusal = checkHost(req.headers.host, isEncrypted(req.socket));
       if (refusal === undefined) {
         const ignored = checkName(req.socket);
         if (ignored !== undefined) return refuse(res, ignored);

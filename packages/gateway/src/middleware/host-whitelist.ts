@@ -1,11 +1,15 @@
 /** etcd's `--host-whitelist`: a guard against DNS rebinding for servers without TLS. */
-export type HostCheck = (host: string | undefined) => string | undefined;
+export type HostCheck = (host: string | undefined, isSecure: boolean) => string | undefined;
 
-/** Returns the refusal for a `Host` header, or `undefined` where it is welcome. `*` or an empty list allow all. */
+/**
+ * Returns the refusal for a `Host` header, or `undefined` where it is welcome. `*` or an empty list allow all, and over
+ * TLS the certificate says whose server it is.
+ */
 export function hostWhitelist(hosts: readonly string[]): HostCheck {
   if (hosts.length === 0 || hosts.includes('*')) return () => undefined;
   const allowed = new Set(hosts.map((host) => host.toLowerCase()));
-  return (host) => {
+  return (host, isSecure) => {
+    if (isSecure) return undefined;
     const name = withoutPort(host ?? '');
     return allowed.has(name.toLowerCase()) ? undefined : refusal(host ?? '');
   };

@@ -20,11 +20,12 @@ test('origins', () => {
 
 test('hosts', () => {
   const check = hostWhitelist(['a.example', '127.0.0.1']);
-  assert.equal(check('a.example:80'), undefined);
-  assert.equal(check('A.EXAMPLE'), undefined);
-  assert.match(check('b.example') as string, /"b\.example"/);
-  assert.match(check(undefined) as string, /""/);
-  assert.ok((check(`${'x'.repeat(10_000)}`) as string).length < 500);
-  assert.equal(hostWhitelist([])('anything'), undefined);
-  assert.equal(hostWhitelist(['*'])(undefined), undefined);
+  assert.equal(check('a.example:80', false), undefined);
+  assert.equal(check('A.EXAMPLE', false), undefined);
+  assert.match(check('b.example', false) as string, /"b\.example"/);
+  assert.equal(check('b.example', true), undefined);
+  assert.match(check(undefined, false) as string, /""/);
+  assert.ok((check(`${'x'.repeat(10_000)}`, false) as string).length < 500);
+  assert.equal(hostWhitelist([])('anything', false), undefined);
+  assert.equal(hostWhitelist(['*'])(undefined, false), undefined);
 });

@@ -29,7 +29,15 @@ type MetricsOptions = {
   readonly member?: boolean;
   /** Durations of every gRPC method too, etcd's `--metrics extensive`. Default false. */
   readonly extensive?: boolean;
+  /** Told of calls with one answer that took longer than `seconds`; those that wait for others by nature are left out. */
+  readonly slowCall?: {
+    readonly seconds: number;
+    readonly report: (method: GrpcMethod, code: number, seconds: number) => void;
+  };
 };
+
+/** Locks and elections wait for others. */
+const MAY_WAIT: ReadonlySet<string> = new Set(['v3lockpb.Lock', 'v3electionpb.Election']);
 
 const WATCH = grpcMethod('etcdserverpb.Watch', 'Watch');
 const DEFRAGMENT = grpcMethod('etcdserverpb.Maintenance', 'Defragment');
@@ -49,9 +57,13 @@ export class Metrics {
   readonly #healthSuccess: Counter;
   readonly #healthFailures: Counter;
   readonly #grpc: GrpcMetrics;
+  readonly #slowCall: MetricsOptions['slowCall'];
+  readonly #slowSeconds: number;
   #sampled: Partial<Readonly<Record<SampledName, number>>> = {};
 
   constructor(options: MetricsOptions = {}) {
+    this.#slowCall = options.slowCall;
+    this.#slowSeconds = options.slowCall?.seconds ?? Number.POSITIVE_INFINITY;
     const registers = [this.registry];
     collectDefaultMetrics({ register: this.registry });
     if (options.member ?? true) this.#addMember();
@@ -97,6 +109,9 @@ export class Metrics {
   grpcHandled(method: GrpcMethod, code: number, seconds: number): void {
     this.#grpc.handled(method, code, seconds);
     if (code === 0) this.#observeUpkeep(method, seconds);
+    if (seconds > this.#slowSeconds && method.type === 'unary' && !MAY_WAIT.has(method.service)) {
+      this.#slowCall?.report(method, code, seconds);
+    }
   }
 
   /** Bytes of messages, their prefixes included. */

@@ -8,6 +8,7 @@ import type { GatewayLimits } from '../limits.ts';
 import type { CommonNameCheck } from '../middleware/common-name.ts';
 import type { HostCheck } from '../middleware/host-whitelist.ts';
 import { isOriginAllowed } from '../middleware/origin.ts';
+import { isEncrypted } from '../middleware/source.ts';
 import { lineFrames } from '../outbox/framing.ts';
 import { Outboxes } from '../outbox/outbox.ts';
 import type { SocketRoute } from '../v1/index.ts';
@@ -16,6 +17,8 @@ import { BEARER_PROTOCOL, type EtcdSocketDeps, serveEtcdSocket } from './etcd-ws
 type SocketServerDeps = {
   readonly clock: Clock;
   readonly json: EtcdJson;
+  /** Whether etcd's paths are served. */
+  readonly etcdJson: boolean;
   readonly limits: GatewayLimits;
   readonly checkHost: HostCheck;
   readonly checkName: CommonNameCheck;
@@ -52,7 +55,7 @@ export class SocketServer {
   upgrade(req: IncomingMessage, socket: Duplex, head: Buffer): void {
     // A client that is gone before its answer is no fault.
     socket.on('error', () => socket.destroy());
-    const etcdPath = etcdSocketPath(req.url ?? '');
+    const etcdPath = this.#deps.etcdJson ? etcdSocketPath(req.url ?? '') : undefined;
     const route = this.#routes.get(pathOf(req));
     const known = etcdPath !== undefined || route !== undefined;
     const refusal = this.#refusal(req, known) ?? (etcdPath === undefined ? undefined : this.#named(req));
@@ -78,7 +81,7 @@ export class SocketServer {
 
   #refusal(req: IncomingMessage, known: boolean): Refusal | undefined {
     const { limits, checkHost, allowedOrigins } = this.#deps;
-    const misdirected = checkHost(req.headers.host);
+    const misdirected = checkHost(req.headers.host, isEncrypted(req.socket));
     if (misdirected !== undefined) return { status: '421 Misdirected Request', text: misdirected };
     if (!known) return { status: '404 Not Found', text: '404 page not found\n' };
     const { origin, host } = req.headers;
