@@ -15,6 +15,8 @@ export const CLIENT_LIMITS = {
   retryPauseMs: 25,
   /** A fresh token may not have reached the member that is asked next: a few new ones are tried. */
   authTriesMax: 5,
+  /** After credentials were refused, nobody asks again for so long: every call would cost the servers a password check. */
+  loginPauseMs: 1_000,
   /** Watches that share one stream, and creations on it that wait for their answers. */
   watchesPerStream: 512,
   watchCreatesInFlight: 64,

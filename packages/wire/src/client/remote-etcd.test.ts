@@ -11,6 +11,7 @@ import { utf8 } from '@muster/base';
 import { KvError } from '@muster/contract';
 import { parseEndpoint } from './endpoint.ts';
 import { failureOf, kvErrorOf } from './failure.ts';
+import type { ConnectOptions } from './options.ts';
 import { connectEtcd, type RemoteEtcd } from './remote-etcd.ts';
 import { answersProgressTruly } from './watch-client.ts';
 
@@ -55,7 +56,11 @@ test('statuses become rows of the table, or keep their code and text', () => {
 });
 
 /** A server that answers `answers` to each call of one method, in turn; empty bytes are an empty message. */
-async function serve(path: string, answers: (ServiceError | undefined)[]) {
+async function serve(
+  path: string,
+  answers: (ServiceError | undefined)[],
+  options: Partial<ConnectOptions> = {},
+) {
   const calls: string[] = [];
   const server = new Server();
   const handle: handleUnaryCall<Buffer, Buffer> = (call, done: sendUnaryData<Buffer>) => {
@@ -80,7 +85,7 @@ async function serve(path: string, answers: (ServiceError | undefined)[]) {
       error ? reject(error) : resolve(bound),
     );
   });
-  const remote: RemoteEtcd = connectEtcd({ endpoints: [`127.0.0.1:${port}`] });
+  const remote: RemoteEtcd = connectEtcd({ endpoints: [`127.0.0.1:${port}`], ...options });
   const close = () => {
     remote.close();
     server.forceShutdown();
@@ -156,6 +161,25 @@ test("a caller's token is sent as it is, and its refusal told", async () => {
       (error) => error instanceof KvError && error.code === 'INVALID_AUTH_TOKEN',
     );
     assert.deepEqual(calls, ['mine']);
+  } finally {
+    close();
+  }
+});
+
+test('credentials that were refused are not tried again with every call', async () => {
+  const refused = { code: 3, details: 'etcdserver: authentication failed, invalid user ID or password' };
+  const { calls, remote, close } = await serve(
+    '/etcdserverpb.Auth/Authenticate',
+    Array.from({ length: 100 }, () => refused as ServiceError),
+    { credentials: { name: 'u', password: 'wrong' } },
+  );
+  const isRefused = (error: unknown) => error instanceof KvError && error.code === 'AUTH_FAILED';
+  try {
+    await Promise.all(
+      Array.from({ length: 20 }, () => assert.rejects(remote.api.range({ key: utf8('a') }), isRefused)),
+    );
+    for (let i = 0; i < 20; i++) await assert.rejects(remote.api.put({ key: utf8('a') }), isRefused);
+    assert.ok(calls.length <= 2, `${calls.length} logins`);
   } finally {
     close();
   }

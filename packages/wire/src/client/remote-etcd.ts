@@ -128,7 +128,12 @@ class Connection implements RemoteEtcd {
   #access(): Access {
     const { credentials, log, balance, dialTimeoutMs = CLIENT_LIMITS.dialTimeoutMs } = this.#options;
     const balancer = new Balancer(this.#clock, dialTimeoutMs, balance === 'sticky');
-    const caller = new Caller(balancer, new Tokens(balancer, credentials), this.#clock, this.#prng);
+    const caller = new Caller(
+      balancer,
+      new Tokens(balancer, credentials, this.#clock),
+      this.#clock,
+      this.#prng,
+    );
     const watches = new WatchClient(caller, log);
     const keepAlives = new KeepAlives(caller);
     return {

@@ -1,3 +1,4 @@
+import type { Clock } from '@muster/base';
 import { ERRORS, GrpcCode } from '@muster/contract';
 import type { CallOptions } from '@muster/kv';
 import { ETCD_METHODS } from '../convert/methods.ts';
@@ -15,14 +16,25 @@ const RENEW = new Set<string>([
   'auth: user name is empty',
 ]);
 
+/** Answers to a login that will be the same in a moment. */
+const REFUSED = new Set<string>([
+  ERRORS.AUTH_FAILED.text,
+  ERRORS.AUTH_NO_PASSWORD_USER.text,
+  ERRORS.TOO_MANY_REQUESTS.text,
+]);
+
 /** Tokens of calls: what the caller brought, else our own user's, got once and again when it is refused. */
 export class Tokens {
   readonly #balancer: Balancer;
   readonly #credentials: ClientCredentials | undefined;
+  readonly #clock: Clock;
   #token: string | undefined;
+  /** The last login's, and until when it stands for another. */
+  #refusal: { readonly failure: CallFailure; readonly untilMs: number } | undefined;
   #getting: Promise<string> | undefined;
 
-  constructor(balancer: Balancer, credentials: ClientCredentials | undefined) {
+  constructor(balancer: Balancer, credentials: ClientCredentials | undefined, clock: Clock) {
+    this.#clock = clock;
     this.#balancer = balancer;
     this.#credentials = credentials;
   }
@@ -32,6 +44,8 @@ export class Tokens {
     if (options?.token !== undefined && options.token !== '') return options.token;
     if (this.#credentials === undefined) return undefined;
     if (this.#token !== undefined) return this.#token;
+    if (this.#refusal !== undefined && this.#clock.nowMs() < this.#refusal.untilMs)
+      throw this.#refusal.failure;
     this.#getting ??= this.#get(this.#credentials).finally(() => {
       this.#getting = undefined;
     });
@@ -63,6 +77,10 @@ export class Tokens {
         if (thrown.message === ERRORS.AUTH_NOT_ENABLED.text) {
           this.#token = '';
           return '';
+        }
+        if (REFUSED.has(thrown.message)) {
+          const untilMs = this.#clock.nowMs() + CLIENT_LIMITS.loginPauseMs;
+          this.#refusal = { failure: thrown, untilMs };
         }
         if (thrown.code !== GrpcCode.UNAVAILABLE || tries >= this.#balancer.size + 1) throw thrown;
         channel.failed();

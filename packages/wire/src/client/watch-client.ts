@@ -31,8 +31,12 @@ export class WatchClient {
     if (!group && this.#groups.size >= CLIENT_LIMITS.streamGroups)
       return this.#refuse(request, sink, options);
     if (!group) {
-      group = new WatchGroup(this.#caller, options, this.#log, () => this.#groups.delete(key));
-      this.#groups.set(key, group);
+      const made: WatchGroup = new WatchGroup(this.#caller, options, this.#log, () => {
+        // Another may have taken its place since it ran empty.
+        if (this.#groups.get(key) === made) this.#groups.delete(key);
+      });
+      this.#groups.set(key, made);
+      group = made;
     }
     return group.watch(request, sink, options);
   }
