@@ -92,6 +92,8 @@ export function authStateRecord(entries: Iterable<Entry>): Entry | undefined {
     if (name !== REVISION_KEY) continue;
     if (value.length !== 8) throw new BackendDamaged('the revision of authentication is damaged');
     revision = Number(new DataView(value.buffer, value.byteOffset, 8).getBigUint64(0));
+    if (!Number.isSafeInteger(revision))
+      throw new BackendDamaged('the revision of authentication is damaged');
   }
   return revision === 0 && !enabled ? undefined : [AUTH_META_KEY, encodeAuthMeta({ enabled, revision })];
 }

@@ -20,6 +20,8 @@ import {
 import type { KeyValue, MemberInfo } from './types.ts';
 
 const NOTHING = new Uint8Array(0);
+/** Above this a file is damaged, and writes that follow would soon not be numbers any more. */
+const REVISION_MAX = 2 ** 52;
 
 export type ImportOptions = {
   /** Takes the place of the members that the file knows. */
@@ -87,6 +89,9 @@ export class BackendImport {
       throw new BackendDamaged(
         `compacted at revision ${target}, but the newest revision is ${currentRevision}`,
       );
+    }
+    if (currentRevision > REVISION_MAX) {
+      throw new BackendDamaged(`revision ${currentRevision} is larger than any that there can be`);
     }
     const isDone = target === this.#finished;
     const cursor = { main: Math.max(0, this.#finished), sub: 0 };
