@@ -1,8 +1,9 @@
 /** A watch stream as etcd's clients see it (reference 2.8), message by message. */
 import assert from 'node:assert/strict';
+import { getEventListeners } from 'node:events';
 import { test } from 'node:test';
 import { utf8, utf8Text } from '@muster/base';
-import type { Event, ResponseHeader, WatchRequest, WatchSink } from '@muster/kv';
+import type { CallOptions, Event, ResponseHeader, WatchRequest, WatchSink } from '@muster/kv';
 import { StoreApi } from '../../../gateway/test/store-api.ts';
 import { RawCall, type Rig, startGrpc } from '../../test/grpc-harness.ts';
 import { NodeClock } from '../client/node-clock.ts';
@@ -274,6 +275,30 @@ rule(
   },
   { limits: { streamBufferBytes: 16 * 1024 } },
 );
+
+test('watches that come and go on a stream leave nothing behind while it lasts', async () => {
+  const signals = new Set<AbortSignal>();
+  class Heard extends StoreApi {
+    override watch(request: WatchRequest, sink: WatchSink, options: CallOptions = {}) {
+      const { signal } = options;
+      if (signal) signals.add(signal);
+      // As a member does.
+      const handle = super.watch(request, sink);
+      signal?.addEventListener('abort', () => handle.cancel(), { once: true });
+      return handle;
+    }
+  }
+  const rig = await startGrpc({ api: new Heard(new NodeClock()) });
+  const w = new Watching(rig);
+  for (let i = 0; i < 20; i++) {
+    const { watchId } = await w.created();
+    w.cancel(watchId);
+    assert.equal((await w.next()).canceled, true);
+  }
+  for (const signal of signals) assert.ok(getEventListeners(signal, 'abort').length <= 1);
+  assert.equal(rig.api.hub.stats().watchers, 0);
+  await rig.close();
+});
 
 test('a stream that its client resets leaves no watch behind', async () => {
   const rig = await startGrpc();

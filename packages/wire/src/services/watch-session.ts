@@ -53,7 +53,9 @@ export class WatchSession implements StreamSession {
   #lastHeader: ResponseHeader | undefined;
 
   constructor(options: WatchSessionOptions) {
-    this.#with = options;
+    // The end of the stream ends its watches by `close`: each that listened to the signal would be kept until then.
+    const { signal: _, ...lasting } = options.options;
+    this.#with = { ...options, options: lasting };
   }
 
   get ready(): boolean {
