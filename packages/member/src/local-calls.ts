@@ -51,12 +51,17 @@ export class LocalCalls {
     const refused = (error: unknown) => hub.refuse(sink, watchReason(error));
     try {
       const origin = this.gate.identify(options);
-      if (!(origin instanceof Promise) && this.#mayWatch(origin, request)) {
+      if (!(origin instanceof Promise) && this.#reasonAgainst(origin, request) === undefined) {
         return this.#startWatch(request, sink, options, origin);
       }
       return lateWatch(
         this.#lateOrigin(request, options, origin).then(
-          (settled) => () => this.#startWatch(request, sink, options, settled),
+          (settled) => () => {
+            // Rights may have gone again since they were judged, when there was no watch yet to take them from.
+            const reason = this.#reasonAgainst(settled, request);
+            if (reason !== undefined) return hub.refuse(sink, reason);
+            return this.#startWatch(request, sink, options, settled);
+          },
           (error) => () => refused(error),
         ),
       );
@@ -65,8 +70,8 @@ export class LocalCalls {
     }
   }
 
-  #mayWatch(origin: Origin, { key, rangeEnd = EMPTY_BYTES }: WatchRequest): boolean {
-    return reasonAgainstWatch(this.member.machine.auth, origin, { key, rangeEnd }) === undefined;
+  #reasonAgainst(origin: Origin, { key, rangeEnd = EMPTY_BYTES }: WatchRequest): string | undefined {
+    return reasonAgainstWatch(this.member.machine.auth, origin, { key, rangeEnd });
   }
 
   /** Rights may have been given that this member has not heard of yet. Rejects when the watch may not be. */
