@@ -39,7 +39,11 @@ export type ApplyOutcome = {
   readonly revision: number;
   /** The changes of `revision`, in order of sub-revision; empty when the command made none. They must not change. */
   readonly events: readonly Event[];
-} & ({ readonly result: ApplyResult } | { readonly error: KvError });
+} & (
+  | { readonly result: ApplyResult }
+  /** `applied` is what was done all the same: the one that fills the store takes place, and its answer is an error. */
+  | { readonly error: KvError; readonly applied?: ApplyResult }
+);
 
 /**
  * The replicated state: etcd's semantics over an Engine. Deterministic: equal commands in equal order make equal
@@ -118,7 +122,8 @@ export class StateMachine {
       assert(revision === before + (events.length > 0 ? 1 : 0), () => `revision ${before} -> ${revision}`);
       if (revision !== before) this.#metaChanged = true;
       this.#bytesSince += commandCost(command);
-      return fits ? { revision, events, result } : { revision, events, error: new KvError('NO_SPACE') };
+      if (fits) return { revision, events, result };
+      return { revision, events, error: new KvError('NO_SPACE'), applied: result };
     } catch (thrown) {
       if (!(thrown instanceof KvError)) throw thrown;
       return { revision: this.currentRevision, events: [], error: thrown };

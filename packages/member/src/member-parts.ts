@@ -14,6 +14,7 @@ import type { MemberOptions } from './member-options.ts';
 import { isCaughtUp } from './membership-checks.ts';
 import type { Persister } from './persister.ts';
 import { Proposer } from './proposer.ts';
+import { Publisher } from './publisher.ts';
 import type { RaftStart } from './raft-state.ts';
 import { Snapshotter } from './snapshotter.ts';
 
@@ -52,6 +53,21 @@ export class MemberParts {
   handOver(): HandOver {
     const { clock, electionMs, log } = this.#c.options;
     return new HandOver({ raft: this.#c.raft, clock, connected: this.#isConnected, electionMs, log });
+  }
+
+  publisher(propose: (command: Command, done: KvErrorDone) => void): Publisher {
+    const { options, wake } = this.#c;
+    return new Publisher({
+      id: options.id,
+      name: options.name,
+      clientUrls: options.clientUrls,
+      propose: (command, done) =>
+        propose(command, (error) => {
+          done(error === undefined);
+          // Reads wait for it.
+          wake();
+        }),
+    });
   }
 
   lessor(propose: (command: Command, done: KvErrorDone) => void): Lessor {

@@ -41,7 +41,7 @@ import { PeerCalls } from './peer-calls.ts';
 import { peerEvents } from './peer-events.ts';
 import { Persister } from './persister.ts';
 import type { Proposer, WriteDone } from './proposer.ts';
-import { Publisher } from './publisher.ts';
+import type { Publisher } from './publisher.ts';
 import { openRaft, openRaftState, type RaftStart, startAlone } from './raft-state.ts';
 import { ReadBarrier } from './read-barrier.ts';
 import { followTokens, SimpleTokens, TOKEN_TTL_SECONDS } from './simple-tokens.ts';
@@ -154,12 +154,7 @@ export class Member {
       read: (done) => this.read(undefined, done),
     });
     this.#peerCalls = new PeerCalls({ ...options, firstId: this.#randomStart() });
-    this.#publisher = new Publisher({
-      id: options.id,
-      name: options.name,
-      clientUrls: options.clientUrls,
-      propose: (command, done) => this.#intake.propose(command, (error) => done(error === undefined)),
-    });
+    this.#publisher = parts.publisher((command, done) => this.#intake.propose(command, done));
     this.#snapshotter = parts.snapshotter();
     this.#installer = parts.installer(this.#persister, (meta) => {
       this.#machine = openMachine(options);
@@ -473,8 +468,9 @@ export class Member {
 
   #onCommand(command: Command, outcome: ApplyOutcome, sequence: number): void {
     this.#appliedCommands++;
-    if ('result' in outcome) {
-      followTokens(this.tokens, command, outcome.result);
+    const result = 'result' in outcome ? outcome.result : outcome.applied;
+    if (result) {
+      followTokens(this.tokens, command, result);
       if (command.type === 'leaseGrant') {
         const granted = this.#machine.leases.get(command.id);
         if (granted) this.#lessor.onGranted(command.id, granted.ttlSeconds);

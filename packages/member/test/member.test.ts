@@ -432,6 +432,27 @@ describe('leases', () => {
     assert.ok(after.ttlSeconds >= 58, `a renewal undoes the checkpoint, remaining ${after.ttlSeconds} s`);
   });
 
+  test('one whose grant fills the store is answered with an error, is there, and ends in its time', async () => {
+    const cluster = new SimCluster(1, 34);
+    const first = await cluster.elect();
+    await cluster.wait(put(first, 'a', '1'));
+    await cluster.run(500);
+    cluster.crash(first);
+    cluster.quotaBytes = first.disk.engine.size().inUse + 5000;
+    cluster.start(first);
+    await cluster.elect();
+    await cluster.run(500);
+    const room = cluster.quotaBytes - first.disk.engine.size().inUse;
+    // A put is taken to need 256 bytes more, a grant 64: each has room, both have not.
+    const value = new Uint8Array(room - 256 - 1 - 30);
+    const filling = first.api.put({ key: utf8('b'), value, lease: 0n });
+    const granting = code(first.api.leaseGrant({ id: 7n, ttlSeconds: 5 }));
+    await cluster.wait(filling);
+    assert.equal(await cluster.wait(granting), 'NO_SPACE');
+    assert.equal((await cluster.wait(first.api.leaseTimeToLive({ id: 7n }))).grantedTtlSeconds, 5);
+    assert.ok(await cluster.run(9000, () => first.member?.machine.leases.get(7n) === undefined), 'it ends');
+  });
+
   test('an expiry that a cut-off leader saw does not reach a lease that was renewed elsewhere', async () => {
     const cluster = new SimCluster(3, 24);
     const old = await cluster.elect();

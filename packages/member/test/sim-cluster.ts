@@ -31,6 +31,8 @@ export class SimCluster {
   #lastId: number;
   /** etcd's strict-reconfig-check. */
   strict = true;
+  /** For members that start from now on; 0 for none. */
+  quotaBytes = 0;
 
   /** For members that start from now on. */
   auth: AuthPorts;
@@ -105,7 +107,7 @@ export class SimCluster {
       },
       heartbeatMs: 100,
       electionMs: 1000,
-      quotaBytes: 0,
+      quotaBytes: this.quotaBytes,
       limits: this.#limits,
       clock: m.clock,
       prng: new Prng(this.prng.uint32()),
@@ -122,7 +124,7 @@ export class SimCluster {
         this.clock.defer(() => this.crash(m));
       },
     });
-    m.api = new LocalApi(m.member, { version: '3.6.5', quotaBytes: 0, auth: this.auth });
+    m.api = new LocalApi(m.member, { version: '3.6.5', quotaBytes: this.quotaBytes, auth: this.auth });
     m.member.start();
     this.network.attach(m.transport);
   }
