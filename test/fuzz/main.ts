@@ -6,6 +6,7 @@ import { randomBytes } from 'node:crypto';
 import { parseArgs } from 'node:util';
 import { startMuster } from '../support/muster.ts';
 import { fuzz, TARGETS } from './runner.ts';
+import { Tally } from './target.ts';
 
 const { values } = parseArgs({
   options: {
@@ -30,11 +31,24 @@ for (const name of names) {
   const seconds = Math.round((performance.now() - started) / 1000);
   console.log(`${name}: ${cases} cases in ${seconds} s, seed ${values.seed}, RSS ${early} -> ${peak} MiB`);
   console.log(`  slowest write and read beside it: ${slowestMs} ms`);
-  console.log(`  MiB, files: ${curve.map((at) => `${at.seconds} s ${at.mib} ${at.files}`).join('; ')}`);
+  const samples = curve.map((at) => `${at.seconds} s ${at.mib} ${at.anonymousMib} ${at.files}`);
+  console.log(`  MiB, MiB without the store's pages, files: ${samples.join('; ')}`);
   console.log(`  ${tally}`);
+  console.log(`  logged: ${warnings(member.log())}`);
   if (finding !== undefined) {
     console.log(`FOUND ${finding.target} ${finding.seed}: ${finding.error.message}`);
     process.exitCode = 1;
   }
   await cluster.close();
+}
+
+/** What the member logged above information, counted by its words. */
+function warnings(log: string): string {
+  const tally = new Tally();
+  for (const line of log.split('\n')) {
+    if (!line.startsWith('{')) continue;
+    const { level, msg } = JSON.parse(line) as { level: string; msg: string };
+    if (level !== 'info' && level !== 'debug') tally.add(`${level} ${msg}`);
+  }
+  return String(tally);
 }

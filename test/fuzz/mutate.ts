@@ -79,7 +79,7 @@ function randomJson(prng: Prng, depth = 3): Json {
 }
 
 /** One value somewhere inside replaced, removed, doubled or wrapped. */
-function mutateJson(prng: Prng, value: Json): Json {
+export function mutateJson(prng: Prng, value: Json): Json {
   if (typeof value !== 'object' || value === null || prng.chance(0.2)) return randomJson(prng);
   if (Array.isArray(value)) {
     const at = value.length === 0 ? 0 : prng.int(0, value.length);

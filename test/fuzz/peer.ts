@@ -2,8 +2,6 @@
 import { once } from 'node:events';
 import { connect } from 'node:net';
 import type { Prng } from '@muster/base';
-import type { PeerMessage } from '@muster/member';
-import type { Message } from '@muster/raft';
 import { ByteReader, ByteWriter, MalformedFrame } from '../../packages/wire/src/peer/bytes.ts';
 import { decodePeerMessage, encodePeerMessage } from '../../packages/wire/src/peer/codec.ts';
 import {
@@ -14,32 +12,48 @@ import {
   frameOf,
 } from '../../packages/wire/src/peer/frames.ts';
 import { decodeHello, encodeHello, PROTOCOL_VERSION } from '../../packages/wire/src/peer/handshake.ts';
+import { KnownPeer } from './known-peer.ts';
 import { joined, mutateBytes, randomBytes } from './mutate.ts';
-import { answered, type Open, Violation } from './target.ts';
+import { peerMessage } from './peer-messages.ts';
+import { answered, type Open, Tally, Violation } from './target.ts';
 
 const LINGER_MS = 10;
 const DECODES = 200;
 const FRAME_MAX = 1 << 20;
 
-export const openPeer: Open = (member) => {
+export const openPeer: Open = async (member) => {
   const { hostname, port } = new URL(member.peerUrl);
+  const self = await identityOf(member.clientUrl);
+  const known = await KnownPeer.open();
+  const tally = new Tally();
   return {
     name: 'peer',
+    tally,
     async run(prng) {
       for (let n = 0; n < DECODES; n++) decodeOne(prng);
-      if (prng.chance(0.2)) await dial(prng, hostname, Number(port));
+      const kind = prng.float();
+      if (kind < 0.2) await dial(prng, hostname, Number(port), self);
+      else if (kind < 0.5) tally.add(await known.run(prng));
     },
-    close: () => {},
+    close: () => known.close(),
   };
 };
 
+type Identity = { readonly clusterId: bigint; readonly id: bigint };
+
+async function identityOf(clientUrl: string): Promise<Identity> {
+  const response = await fetch(`${clientUrl}/v3/maintenance/status`, { method: 'POST', body: '{}' });
+  const { header } = (await response.json()) as { header: { cluster_id: string; member_id: string } };
+  return { clusterId: BigInt(header.cluster_id), id: BigInt(header.member_id) };
+}
+
 /** A stranger at the port: a hello that is right, almost right, or none; then frames of all kinds. */
-async function dial(prng: Prng, host: string, port: number): Promise<void> {
+async function dial(prng: Prng, host: string, port: number, self: Identity): Promise<void> {
   const socket = connect(port, host);
   socket.on('error', () => {});
   socket.resume();
   await answered(once(socket, 'connect'), 'a connection to the peer port');
-  const hello = helloBytes(prng);
+  const hello = helloBytes(prng, self);
   socket.write(prng.chance(0.5) ? hello : mutateBytes(prng, hello));
   for (let n = prng.int(0, 5); n > 0; n--) socket.write(frameBytes(prng));
   if (prng.chance(0.3)) socket.write(randomBytes(prng, 3000));
@@ -47,14 +61,14 @@ async function dial(prng: Prng, host: string, port: number): Promise<void> {
   socket.destroy();
 }
 
-function helloBytes(prng: Prng): Uint8Array {
+function helloBytes(prng: Prng, self: Identity): Uint8Array {
   return encodeHello({
     versionMin: prng.chance(0.9) ? 1 : prng.int(0, 100),
     versionMax: prng.chance(0.9) ? PROTOCOL_VERSION : prng.int(0, 100),
     kind: prng.pick(['messages', 'snapshot']),
-    clusterId: prng.uint64(),
-    from: prng.uint64(),
-    to: prng.uint64(),
+    clusterId: prng.chance(0.7) ? self.clusterId : prng.uint64(),
+    from: prng.chance(0.9) ? prng.uint64() : self.id,
+    to: prng.chance(0.8) ? self.id : prng.uint64(),
     serverVersion: prng.pick(['3.6.5', '', 'x'.repeat(200)]),
     urls: prng.pick([[], ['http://127.0.0.1:1'], ['nonsense', 'https://h:0']]),
   });
@@ -122,53 +136,6 @@ const FRAME_DECODERS: readonly ((frame: Frame) => void)[] = [
 
 function encoded(prng: Prng): Uint8Array {
   const writer = new ByteWriter();
-  encodePeerMessage(writer, message(prng));
+  encodePeerMessage(writer, peerMessage(prng, prng.uint64(), prng.uint64()));
   return writer.finish();
-}
-
-function message(prng: Prng): PeerMessage {
-  if (prng.chance(0.3)) {
-    return {
-      type: prng.pick(['request', 'response']),
-      id: prng.int(0, 2 ** 40),
-      body: randomBytes(prng, 60),
-    };
-  }
-  return { type: 'raft', message: raftMessage(prng) };
-}
-
-function raftMessage(prng: Prng): Message {
-  const base = { from: prng.uint64(), to: prng.uint64(), term: prng.int(0, 100) };
-  const commits = { commit: prng.int(0, 100), commitTerm: prng.int(0, 9) };
-  const index = prng.int(0, 1000);
-  switch (prng.int(0, 6)) {
-    case 0: {
-      const entries = Array.from({ length: prng.int(0, 4) }, (_, i) => ({
-        index: index + 1 + i,
-        term: prng.int(0, 100),
-        type: prng.pick(['normal', 'config'] as const),
-        data: randomBytes(prng, 100),
-      }));
-      return { type: 'append', ...base, prevIndex: index, prevTerm: 3, commit: index, entries };
-    }
-    case 1:
-      return { type: 'appendResponse', ...base, index, reject: true, hintIndex: 1, hintTerm: 1 };
-    case 2:
-      return { type: 'vote', ...base, lastIndex: index, lastTerm: 2, transfer: false, ...commits };
-    case 3:
-      return { type: 'preVoteResponse', ...base, reject: false, ...commits };
-    case 4:
-      return { type: 'heartbeat', ...base, commit: index, context: index };
-    default: {
-      const ids = () => Array.from({ length: prng.int(0, 4) }, () => prng.uint64());
-      const confState = {
-        voters: ids(),
-        votersOutgoing: ids(),
-        learners: ids(),
-        learnersNext: ids(),
-        autoLeave: prng.chance(0.5),
-      };
-      return { type: 'snapshot', ...base, snapshot: { index, term: 3, confState } };
-    }
-  }
 }

@@ -3,6 +3,7 @@ import { once } from 'node:events';
 import { readdirSync, readFileSync } from 'node:fs';
 import { Prng } from '@muster/base';
 import type { MusterMember } from '../support/muster.ts';
+import { openDecoders } from './decoders.ts';
 import { openGrpc } from './grpc.ts';
 import { openJson } from './json.ts';
 import { openPeer } from './peer.ts';
@@ -14,6 +15,7 @@ export const TARGETS: Readonly<Record<string, Open>> = {
   json: openJson,
   websocket: openWebSocket,
   peer: openPeer,
+  decoders: openDecoders,
 };
 
 /** A failing input: `<target> <seed>`, and what it did. */
@@ -32,8 +34,13 @@ export type Outcome = {
   readonly finding: Finding | undefined;
 };
 
-/** Resident memory in MiB and open files of the member. */
-type Sample = { readonly seconds: number; readonly mib: number; readonly files: number };
+/** Resident memory of the member in MiB, what of it is no page of the store's mapped file, and open files. */
+type Sample = {
+  readonly seconds: number;
+  readonly mib: number;
+  readonly anonymousMib: number;
+  readonly files: number;
+};
 
 const AT_ONCE = 8;
 const SAMPLE_EVERY_MS = 30_000;
@@ -70,8 +77,14 @@ export async function fuzz(
       }
     }
   };
+  // Of decoders that run in this process.
+  const uncaught = (error: Error) => {
+    finding ??= { target: name, seed: `${seed}:${next - 1}`, error };
+  };
+  process.on('uncaughtException', uncaught);
   await Promise.all(Array.from({ length: AT_ONCE }, lane));
   target.close();
+  process.off('uncaughtException', uncaught);
   if (finding === undefined) {
     try {
       await watch.healthy();
@@ -121,11 +134,12 @@ class MemberWatch {
     this.#lastLook = now;
     await this.healthy();
     this.slowestMs = Math.max(this.slowestMs, Math.round(performance.now() - now));
-    const mib = residentMib(this.#member);
+    const mib = memoryMib(this.#member, 'VmRSS');
     const sampledMs = (this.curve.at(-1)?.seconds ?? Number.NEGATIVE_INFINITY) * 1000;
     if (now - this.#started - sampledMs >= SAMPLE_EVERY_MS) {
       const seconds = Math.round((now - this.#started) / 1000);
-      this.curve.push({ seconds, mib, files: openFiles(this.#member) });
+      const anonymousMib = memoryMib(this.#member, 'RssAnon');
+      this.curve.push({ seconds, mib, anonymousMib, files: openFiles(this.#member) });
     }
     if (now - this.#started < WARM_MS || this.#early === 0) this.#early = Math.max(this.#early, mib);
     this.#peak = Math.max(this.#peak, mib);
@@ -191,9 +205,10 @@ class MemberWatch {
   }
 }
 
-function residentMib(member: MusterMember): number {
+function memoryMib(member: MusterMember, line: 'VmRSS' | 'RssAnon'): number {
   const status = readFileSync(`/proc/${member.process?.pid}/status`, 'utf8');
-  return Math.round(Number(/VmRSS:\s+(\d+)/.exec(status)?.[1] ?? 0) / 1024);
+  const kib = new RegExp(`^${line}:\\s+(\\d+)`, 'm').exec(status)?.[1] ?? 0;
+  return Math.round(Number(kib) / 1024);
 }
 
 function openFiles(member: MusterMember): number {
