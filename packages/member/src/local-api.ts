@@ -67,10 +67,12 @@ export class LocalApi implements EtcdApi {
     validateRange(request);
     const { key, rangeEnd, serializable = false } = request;
     this.#calls.admit(options, serializable);
-    await this.#calls.permitRead(options, serializable, (auth, origin) =>
-      checkRead(auth, origin, key, rangeEnd),
+    return this.#calls.permitRead(
+      options,
+      serializable,
+      (auth, origin) => checkRead(auth, origin, key, rangeEnd),
+      () => this.#calls.withHeader(this.#member.machine.range(request)),
     );
-    return this.#calls.withHeader(this.#member.machine.range(request));
   }
 
   async put(request: PutRequest, options: CallOptions = {}): Promise<WithHeader<PutResult>> {
@@ -96,10 +98,12 @@ export class LocalApi implements EtcdApi {
     validateTxn(request, this.#member.limits.txnOpsMax);
     if (isReadOnlyTxn(request)) {
       this.#calls.admit(options);
-      await this.#calls.permitRead(options, isSerializableTxn(request), (auth, origin) =>
-        checkTxn(auth, origin, this.#leases, request),
+      return this.#calls.permitRead(
+        options,
+        isSerializableTxn(request),
+        (auth, origin) => checkTxn(auth, origin, this.#leases, request),
+        () => this.#calls.withHeader(this.#member.machine.readTxn(request)),
       );
-      return this.#calls.withHeader(this.#member.machine.readTxn(request));
     }
     const result = await this.#calls.write({ type: 'txn', txn: request }, options, 'txn');
     return this.#calls.withHeader(result.txn);
@@ -159,10 +163,12 @@ export class LocalApi implements EtcdApi {
   }
 
   async leaseLeases(options: CallOptions = {}): Promise<WithHeader<{ readonly leases: readonly bigint[] }>> {
-    await this.#calls.permitRead(options, false, (auth, origin) => {
-      checkReadAll(auth, origin, this.#leases.attachedKeys());
-    });
-    return this.#calls.withHeader({ leases: this.#leases.list().map((lease) => lease.id) });
+    return this.#calls.permitRead(
+      options,
+      false,
+      (auth, origin) => checkReadAll(auth, origin, this.#leases.attachedKeys()),
+      () => this.#calls.withHeader({ leases: this.#leases.list().map((lease) => lease.id) }),
+    );
   }
 
   watch(request: WatchRequest, sink: WatchSink, options: CallOptions = {}): WatchHandle {

@@ -57,9 +57,10 @@ export class LocalAuth implements AuthApi {
   async authStatus(
     options: CallOptions = {},
   ): Promise<WithHeader<{ readonly enabled: boolean; readonly authRevision: number }>> {
-    await this.#calls.permitRead(options, false, checkRoot);
-    const { enabled, revision } = this.#auth;
-    return this.#calls.withHeader({ enabled, authRevision: revision });
+    return this.#calls.permitRead(options, false, checkRoot, () => {
+      const { enabled, revision } = this.#auth;
+      return this.#calls.withHeader({ enabled, authRevision: revision });
+    });
   }
 
   async authenticate(
@@ -98,18 +99,21 @@ export class LocalAuth implements AuthApi {
     { name }: Name,
     options: CallOptions = {},
   ): Promise<WithHeader<{ readonly roles: readonly string[] }>> {
-    await this.#calls.permitRead(options, false, (auth, origin) => {
+    const check = (auth: AuthStore, origin: Origin): void => {
       if (usernameOf(origin) === name) checkUser(auth, origin);
       else checkRoot(auth, origin);
+    };
+    return this.#calls.permitRead(options, false, check, () => {
+      const user = this.#auth.user(name);
+      if (!user) throw new KvError('USER_NOT_FOUND');
+      return this.#calls.withHeader({ roles: user.roles });
     });
-    const user = this.#auth.user(name);
-    if (!user) throw new KvError('USER_NOT_FOUND');
-    return this.#calls.withHeader({ roles: user.roles });
   }
 
   async userList(options: CallOptions = {}): Promise<WithHeader<{ readonly users: readonly string[] }>> {
-    await this.#calls.permitRead(options, false, checkRoot);
-    return this.#calls.withHeader({ users: this.#auth.users().map((user) => user.name) });
+    return this.#calls.permitRead(options, false, checkRoot, () =>
+      this.#calls.withHeader({ users: this.#auth.users().map((user) => user.name) }),
+    );
   }
 
   async userDelete({ name }: Name, options: CallOptions = {}): Promise<WithHeader<unknown>> {
@@ -157,19 +161,22 @@ export class LocalAuth implements AuthApi {
     { role: name }: { readonly role: string },
     options: CallOptions = {},
   ): Promise<WithHeader<{ readonly permissions: readonly Permission[] }>> {
-    await this.#calls.permitRead(options, false, (auth, origin) => {
+    const check = (auth: AuthStore, origin: Origin): void => {
       const own = auth.user(usernameOf(origin) ?? '')?.roles.includes(name) === true;
       if (own) checkUser(auth, origin);
       else checkRoot(auth, origin);
+    };
+    return this.#calls.permitRead(options, false, check, () => {
+      const role = this.#auth.role(name);
+      if (!role) throw new KvError('ROLE_NOT_FOUND');
+      return this.#calls.withHeader({ permissions: name === ROOT ? ROOT_PERMISSIONS : role.permissions });
     });
-    const role = this.#auth.role(name);
-    if (!role) throw new KvError('ROLE_NOT_FOUND');
-    return this.#calls.withHeader({ permissions: name === ROOT ? ROOT_PERMISSIONS : role.permissions });
   }
 
   async roleList(options: CallOptions = {}): Promise<WithHeader<{ readonly roles: readonly string[] }>> {
-    await this.#calls.permitRead(options, false, checkRoot);
-    return this.#calls.withHeader({ roles: this.#auth.roles().map((role) => role.name) });
+    return this.#calls.permitRead(options, false, checkRoot, () =>
+      this.#calls.withHeader({ roles: this.#auth.roles().map((role) => role.name) }),
+    );
   }
 
   async roleDelete(

@@ -2,6 +2,7 @@ import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { ManualClock, utf8 } from '@muster/base';
 import { MemoryEngine, StateMachine, WatchHub, type WatchResponse } from '@muster/kv';
+import { LocalApi } from './local-api.ts';
 import { LocalCalls } from './local-calls.ts';
 import type { Member } from './member.ts';
 import { reasonAgainstWatch } from './watch-rights.ts';
@@ -24,7 +25,7 @@ function standIn() {
   const header = () => ({ clusterId: 1n, memberId: 1n, raftTerm: 1, revision: machine.currentRevision });
   const hub = new WatchHub({ source: machine, clock, header });
   const read = (_: number | undefined, done: () => void): void => void Promise.resolve().then(done);
-  const member = { machine, hub, read, isLearner: false, soft: { leader: 1n }, applied: 0 };
+  const member = { machine, hub, read, isLearner: false, soft: { leader: 1n }, applied: 0, clock, header };
   const revoke = (): void => {
     apply({ type: 'userRevokeRole', name: 'ann', role: 'r' });
     hub.revoke((holder, range) => reasonAgainstWatch(machine.auth, holder, range));
@@ -47,5 +48,22 @@ test('a right that goes while a watch is judged is gone for the watch, whenever 
       clock.advance(1);
     }
     assert.equal(told.at(-1)?.type, 'canceled', `after ${turns} turns`);
+  }
+});
+
+test('a read shows nothing that was written after its right had gone, whenever that happens', async () => {
+  for (let turns = 0; turns < 20; turns++) {
+    const { member, machine, revoke } = standIn();
+    const claims = { username: 'ann', revision: machine.auth.revision };
+    const auth = { signedTokens: { verify: async () => claims, sign: async () => '' } };
+    const api = new LocalApi(member, { auth } as unknown as ConstructorParameters<typeof LocalApi>[1]);
+    const read = api.range({ key }, { token: 't' }).then(
+      ({ kvs }) => kvs.length,
+      () => 0,
+    );
+    for (let i = 0; i < turns; i++) await null;
+    revoke();
+    machine.apply({ type: 'put', put: { key } }, 'internal');
+    assert.equal(await read, 0, `after ${turns} turns`);
   }
 });

@@ -113,17 +113,20 @@ export class LocalCalls {
     return this.#checked(options, origin, check);
   }
 
-  /** Behind a read barrier: what follows in the same turn reads the state that `check` judged. */
-  async permitRead(options: CallOptions, serializable: boolean, check: Check): Promise<Origin> {
+  /** Behind a read barrier. `read` runs in the turn of `check`: nothing is applied between the two. */
+  async permitRead<T>(options: CallOptions, serializable: boolean, check: Check, read: () => T): Promise<T> {
     const identified = this.gate.identify(options);
     const origin = identified instanceof Promise ? await identified : identified;
     if (!serializable) await this.barrier(options);
-    return this.#checked(options, origin, check);
+    let now = this.gate.again(origin, options);
+    // Rights may change again while a token is looked at.
+    while (now instanceof Promise) now = this.gate.again(await now, options);
+    check(this.member.machine.auth, now);
+    return read();
   }
 
   async #checked(options: CallOptions, before: Origin, check: Check): Promise<Origin> {
     let now = this.gate.again(before, options);
-    // Rights may change again while a token is looked at.
     while (now instanceof Promise) now = this.gate.again(await now, options);
     check(this.member.machine.auth, now);
     return now;
