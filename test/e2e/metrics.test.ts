@@ -12,6 +12,7 @@ const NAMES: Readonly<Record<string, string>> = {
   etcd_server_is_learner: 'gauge',
   etcd_server_id: 'gauge',
   etcd_server_version: 'gauge',
+  etcd_server_go_version: 'gauge',
   etcd_cluster_version: 'gauge',
   etcd_server_leader_changes_seen_total: 'counter',
   etcd_server_proposals_failed_total: 'counter',
@@ -46,6 +47,9 @@ const NAMES: Readonly<Record<string, string>> = {
   etcd_debugging_mvcc_slow_watcher_total: 'gauge',
   etcd_debugging_mvcc_total_put_size_in_bytes: 'gauge',
   etcd_debugging_mvcc_db_compaction_keys_total: 'counter',
+  etcd_debugging_mvcc_db_compaction_total_duration_milliseconds: 'histogram',
+  etcd_debugging_mvcc_db_compaction_pause_duration_milliseconds: 'histogram',
+  etcd_debugging_lease_ttl_total: 'histogram',
   etcd_debugging_lease_granted_total: 'counter',
   etcd_debugging_lease_revoked_total: 'counter',
   etcd_debugging_lease_renewed_total: 'counter',
@@ -106,8 +110,8 @@ class Scrape {
     }
   }
 
-  static async take(): Promise<Scrape> {
-    return new Scrape(await (await fetch(`${cluster.endpoints[0]}/metrics`)).text());
+  static async take(endpoint = cluster.endpoints[0]): Promise<Scrape> {
+    return new Scrape(await (await fetch(`${endpoint}/metrics`)).text());
   }
 
   value(name: string): number {
@@ -185,6 +189,9 @@ test('what happens shows', async () => {
     etcd_mvcc_txn_total: 1,
     etcd_debugging_mvcc_total_put_size_in_bytes: 'metrics/a12345'.length + 'metrics/b'.length,
     etcd_debugging_lease_granted_total: 1,
+    etcd_debugging_lease_ttl_total_count: 1,
+    etcd_debugging_lease_ttl_total_sum: 60,
+    etcd_debugging_mvcc_db_compaction_total_duration_milliseconds_count: 1,
     etcd_debugging_lease_renewed_total: 1,
     etcd_debugging_lease_revoked_total: 1,
     etcd_debugging_mvcc_events_total: 2,
@@ -203,6 +210,7 @@ test('what happens shows', async () => {
     'etcd_server_proposals_applied_total',
     'etcd_mvcc_range_total',
     'etcd_debugging_mvcc_compact_revision',
+    'etcd_debugging_mvcc_db_compaction_pause_duration_milliseconds_count',
     'etcd_debugging_mvcc_db_compaction_keys_total',
     'etcd_disk_wal_fsync_duration_seconds_count',
     'etcd_disk_wal_write_bytes_total',
@@ -218,4 +226,39 @@ test('what happens shows', async () => {
     name.startsWith('etcd_server_client_requests_total'),
   );
   assert.ok(requests.reduce((sum, [, value]) => sum + value, 0) >= 12, JSON.stringify(requests));
+});
+
+test('a peer that goes and comes back far behind shows on the others and on itself', async () => {
+  const three = await startMuster(3, {
+    flags: ['--snapshot-count=10', '--snapshot-catchup-entries=1', '--warning-apply-duration=0s'],
+  });
+  try {
+    const leader = await three.leader();
+    const url = three.endpoints[leader] as string;
+    const goes = three.members[(leader + 1) % 3] as (typeof three.members)[number];
+    const before = await Scrape.take(url);
+    assert.equal(before.value(`etcd_server_go_version{server_go_version="${process.version}"}`), 1);
+    assert.equal(before.value('etcd_network_active_peers'), 2);
+    await goes.stop('SIGKILL');
+    for (let i = 0; i < 100; i++) {
+      const body = JSON.stringify({ key: 'YQ==', value: 'YQ==' });
+      assert.equal((await fetch(`${url}/v3/kv/put`, { method: 'POST', body })).status, 200);
+    }
+    const without = await Scrape.take(url);
+    assert.ok(without.value('etcd_network_disconnected_peers_total') >= 1);
+    assert.equal(without.value('etcd_network_active_peers'), 1);
+    assert.ok(without.value('etcd_server_slow_apply_total') > before.value('etcd_server_slow_apply_total'));
+    assert.match((three.members[leader] as typeof goes).log(), /"applying took too long"/);
+    await goes.start();
+    const back = await Scrape.take(goes.clientUrl);
+    assert.ok(back.value('etcd_network_snapshot_receive_success') >= 1);
+    assert.equal(back.value('etcd_network_snapshot_receive_failures'), 0);
+    assert.ok(back.value('etcd_snap_fsync_duration_seconds_count') >= 1);
+    assert.equal(back.value('etcd_server_snapshot_apply_in_progress_total'), 0);
+    const after = await Scrape.take(url);
+    assert.ok(after.value('etcd_network_snapshot_send_success') >= 1);
+    assert.ok(after.value('etcd_snap_fsync_duration_seconds_count') >= 1);
+  } finally {
+    await three.close();
+  }
 });

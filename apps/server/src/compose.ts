@@ -23,7 +23,7 @@ import { ClientPorts } from './client-ports.ts';
 import { StartRefused } from './command-line.ts';
 import { type Config, dashboardDirOf } from './config.ts';
 import { type Logger, memberLog } from './logger.ts';
-import { memberMetrics } from './member-metrics.ts';
+import { memberMetrics, OBSERVED } from './member-metrics.ts';
 import { ReadinessGate } from './readiness-gate.ts';
 import { untilServing } from './ready.ts';
 import { slowCallLog } from './slow-calls.ts';
@@ -132,6 +132,7 @@ async function open(options: ServerOptions, undo: (() => Promise<void>)[]): Prom
       logBytes += bytes;
     },
     onEngineCommit: (seconds) => metrics.observe('etcd_disk_backend_commit_duration_seconds', seconds),
+    onImageSync: (seconds) => metrics.observe('etcd_snap_fsync_duration_seconds', seconds),
   });
   undo.push(() => storage.close());
   const tls = openTls(config, logger);
@@ -167,6 +168,8 @@ async function open(options: ServerOptions, undo: (() => Promise<void>)[]): Prom
     electionMs: config.electionMs,
     quotaBytes: config.quotaBytes,
     watchProgressMs: config.watchProgressMs,
+    slowApplyMs: config.slowApplyMs,
+    observe: (what, value) => metrics.observe(OBSERVED[what], value),
     limits: {
       requestBytesMax: config.maxRequestBytes,
       proposalBatchBytesMax: Math.max(PROPOSAL_BATCH_BYTES, config.maxRequestBytes),
@@ -203,7 +206,9 @@ async function open(options: ServerOptions, undo: (() => Promise<void>)[]): Prom
   });
   if (config.initialCorruptCheck) await checkCorruption(member, corruption, undo);
   const { quotaBytes } = config;
-  metrics.addSource(memberMetrics({ member, transport, quotaBytes, logBytes: () => logBytes }));
+  metrics.addSource(
+    memberMetrics({ member, engine: parts.engine, transport, quotaBytes, logBytes: () => logBytes }),
+  );
   const gateway = await openGateway(options, { api, member, transport, clock, prng, stalls, metrics });
   const grpc = openGrpc(options, { api, clock, metrics });
   const readiness = new ReadinessGate(gateway.listener);
@@ -320,6 +325,7 @@ async function openGateway(
     serverId: idText(member.id),
     serverVersion: ETCD_VERSION,
     clusterVersion: ETCD_CLUSTER_VERSION.replace(/\.\d+$/, ''),
+    runtimeVersion: process.version,
   });
   const v1 = createV1({
     api,

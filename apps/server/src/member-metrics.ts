@@ -1,16 +1,25 @@
-import type { MetricsSource } from '@muster/gateway';
-import type { Member } from '@muster/member';
+import type { LmdbEngine } from '@muster/disk';
+import type { HistogramName, MetricsSource } from '@muster/gateway';
+import type { Member, Observation } from '@muster/member';
 import type { TcpPeerTransport } from '@muster/wire';
+
+/** Where a member's observations go. */
+export const OBSERVED = {
+  leaseTtlSeconds: 'etcd_debugging_lease_ttl_total',
+  compactionMs: 'etcd_debugging_mvcc_db_compaction_total_duration_milliseconds',
+  compactionPauseMs: 'etcd_debugging_mvcc_db_compaction_pause_duration_milliseconds',
+} as const satisfies Readonly<Record<Observation, HistogramName>>;
 
 /** What a member, its engine and its transport say when metrics are scraped. */
 export function memberMetrics(parts: {
   readonly member: Member;
+  readonly engine: Pick<LmdbEngine, 'openViews'>;
   readonly transport: TcpPeerTransport;
   readonly quotaBytes: number;
   /** Bytes written to the log so far. */
   readonly logBytes: () => number;
 }): MetricsSource {
-  const { member, transport, quotaBytes, logBytes } = parts;
+  const { member, engine, transport, quotaBytes, logBytes } = parts;
   return {
     sample() {
       const counters = member.counters();
@@ -21,6 +30,7 @@ export function memberMetrics(parts: {
         peers.reduce((total, peer) => total + pick(peer), 0);
       const watches = member.hub.stats();
       const store = member.machine.counters;
+      const { disconnected, malformed, snapshotsLost } = transport.tallies;
       return {
         etcd_server_has_leader: member.soft.leader === 0n ? 0 : 1,
         etcd_server_is_leader: member.isLeader ? 1 : 0,
@@ -50,6 +60,8 @@ export function memberMetrics(parts: {
         etcd_disk_wal_write_bytes_total: logBytes(),
         etcd_debugging_mvcc_watcher_total: watches.watchers,
         etcd_debugging_mvcc_slow_watcher_total: watches.slowWatchers,
+        // Watches that lag read what they missed again: no event waits for them.
+        etcd_debugging_mvcc_pending_events_total: 0,
         etcd_debugging_server_lease_expired_total: counters.leasesExpired,
         etcd_network_active_peers: sum((peer) => (peer.connected ? 1 : 0)),
         etcd_network_peer_sent_bytes_total: sum((peer) => peer.sentBytes),
@@ -58,6 +70,14 @@ export function memberMetrics(parts: {
         etcd_network_snapshot_send_success: counters.snapshotsSent,
         etcd_network_snapshot_send_failures: counters.snapshotsFailed,
         etcd_network_snapshot_receive_success: counters.snapshotsReceived,
+        etcd_network_snapshot_receive_failures: snapshotsLost,
+        etcd_network_disconnected_peers_total: disconnected,
+        etcd_network_peer_received_failures_total: malformed,
+        etcd_mvcc_db_open_read_transactions: engine.openViews,
+        etcd_server_heartbeat_send_failures_total: counters.lateHeartbeats,
+        etcd_server_slow_apply_total: counters.slowApplies,
+        etcd_server_learner_promote_successes: counters.learnersPromoted,
+        etcd_server_snapshot_apply_in_progress_total: counters.snapshotsInstalling,
       };
     },
   };

@@ -38,6 +38,7 @@ export type Storage = {
 type StorageTimings = {
   readonly onLogSync: (seconds: number, bytes: number) => void;
   readonly onEngineCommit: (seconds: number) => void;
+  readonly onImageSync: (seconds: number) => void;
 };
 
 /** Locks the directory, creating it when there is none. Throws `StartRefused` when it cannot be used. */
@@ -69,7 +70,9 @@ export async function openStorage(
       mustExist: directory.identity !== undefined,
     });
     closers.push(() => new Promise((done) => wal.close(done)));
-    const snapshots = await openSnapshotStore(directory.snapPath, engine);
+    const snapshots = await openSnapshotStore(directory.snapPath, engine, {
+      onSync: timings.onImageSync,
+    });
     const backups = await openBackups({
       engine,
       directory: directory.snapPath,

@@ -56,14 +56,16 @@ export class DiskSnapshotStore implements SnapshotStore {
   readonly #directory: string;
   readonly #engine: LmdbEngine;
   readonly #fs: Fs;
+  readonly #onSync: (seconds: number) => void;
   #tail: Promise<unknown> = Promise.resolve();
   #temporaries = 0;
   readonly #reading = new Map<string, number>();
 
-  constructor(directory: string, engine: LmdbEngine, fs: Fs) {
+  constructor(directory: string, engine: LmdbEngine, fs: Fs, onSync: (seconds: number) => void) {
     this.#directory = directory;
     this.#engine = engine;
     this.#fs = fs;
+    this.#onSync = onSync;
   }
 
   create(done: Parameters<SnapshotStore['create']>[0]): void {
@@ -281,7 +283,7 @@ export class DiskSnapshotStore implements SnapshotStore {
   async #draft(target: string): Promise<Draft> {
     const path = `${target}.${++this.#temporaries}${TEMPORARY}`;
     const file = await called<FsFile>((done) => this.#fs.open(path, 'create', done));
-    return new Draft(this.#fs, this.#directory, file, path, target);
+    return new Draft(this.#fs, this.#directory, file, path, target, this.#onSync);
   }
 }
 
@@ -292,16 +294,25 @@ class Draft {
   readonly #file: FsFile;
   readonly #path: string;
   readonly #target: string;
+  readonly #onSync: (seconds: number) => void;
   /** Closed once only: the number of a closed file may be another's by now. */
   #over = false;
   bytes = 0;
 
-  constructor(fs: Fs, directory: string, file: FsFile, path: string, target: string) {
+  constructor(
+    fs: Fs,
+    directory: string,
+    file: FsFile,
+    path: string,
+    target: string,
+    onSync: (seconds: number) => void,
+  ) {
     this.#fs = fs;
     this.#directory = directory;
     this.#file = file;
     this.#path = path;
     this.#target = target;
+    this.#onSync = onSync;
   }
 
   async write(chunk: Uint8Array): Promise<void> {
@@ -311,7 +322,9 @@ class Draft {
 
   async publish(): Promise<void> {
     try {
+      const startedMs = performance.now();
       await called((done) => this.#file.sync(done));
+      this.#onSync((performance.now() - startedMs) / 1000);
     } catch (error) {
       await this.discard();
       throw error;
@@ -388,7 +401,11 @@ function asError(error: unknown): Error {
 export async function openSnapshotStore(
   directory: string,
   engine: LmdbEngine,
-  options: { readonly fs?: Fs } = {},
+  options: {
+    readonly fs?: Fs;
+    /** Told how long the sync of an image took. */
+    readonly onSync?: (seconds: number) => void;
+  } = {},
 ): Promise<DiskSnapshotStore> {
   const fs = options.fs ?? nodeFs;
   await called((done) => fs.makeDirectory(directory, done));
@@ -396,5 +413,5 @@ export async function openSnapshotStore(
   for (const name of names) {
     if (name.endsWith(TEMPORARY)) await called((done) => fs.remove(`${directory}/${name}`, done));
   }
-  return new DiskSnapshotStore(directory, engine, fs);
+  return new DiskSnapshotStore(directory, engine, fs, options.onSync ?? (() => {}));
 }

@@ -1,23 +1,29 @@
 import type { Engine, StateMachine } from '@muster/kv';
+import type { Tallies } from './tallies.ts';
 
 /** Removal behind the compact revision, a slice a turn, and those who wait until all of it is done. */
 export class Compactions {
   readonly #engine: Engine;
   readonly #machine: () => StateMachine;
+  readonly #tallies: Tallies;
   #waiting: (() => void)[] = [];
 
-  constructor(engine: Engine, machine: () => StateMachine) {
+  constructor(engine: Engine, machine: () => StateMachine, tallies: Tallies) {
     this.#engine = engine;
     this.#machine = machine;
+    this.#tallies = tallies;
   }
 
   /** One slice, as a unit of its own at the applied index; true when more is left. */
   step(applied: number): boolean {
     const machine = this.#machine();
     if (!machine.compactionPending) return false;
-    const finished = machine.compactStep();
-    machine.flushMeta();
-    this.#engine.commit(applied);
+    const finished = this.#tallies.compacting(() => {
+      const last = machine.compactStep();
+      machine.flushMeta();
+      this.#engine.commit(applied);
+      return last;
+    });
     if (finished) this.settle();
     return !finished;
   }

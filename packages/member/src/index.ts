@@ -19,3 +19,4 @@ export {
 } from './ports.ts';
 export { decodeRaftMeta, encodeRaftMeta, RAFT_META_KEY } from './raft-meta.ts';
 export { isUnfilled } from './raft-state.ts';
+export type { Observation } from './tallies.ts';

@@ -4,6 +4,7 @@ import type { NodeId } from '@muster/raft';
 import type { MemberLimits } from './limits.ts';
 import type { MemberLog } from './member-log.ts';
 import type { PeerTransport, SnapshotStore, Wal, WalContents } from './ports.ts';
+import type { Observation } from './tallies.ts';
 
 export type MemberOptions = {
   readonly id: NodeId;
@@ -26,6 +27,9 @@ export type MemberOptions = {
   readonly tokenTtlSeconds?: number;
   /** Milliseconds between progress messages of watches that asked for them. */
   readonly watchProgressMs?: number;
+  /** Milliseconds beyond which applying a batch is counted and logged as slow; never when left out. */
+  readonly slowApplyMs?: number;
+  readonly observe?: (what: Observation, value: number) => void;
   readonly limits?: Partial<MemberLimits>;
   readonly clock: Clock;
   readonly prng: Prng;
@@ -64,4 +68,11 @@ export type MemberCounters = {
   readonly snapshotsSent: number;
   readonly snapshotsFailed: number;
   readonly snapshotsReceived: number;
+  readonly slowApplies: number;
+  /** Heartbeats that this member, leading, could not send in time. */
+  readonly lateHeartbeats: number;
+  /** Learners promoted by calls of this member. */
+  readonly learnersPromoted: number;
+  /** 1 while a snapshot takes the place of the state. */
+  readonly snapshotsInstalling: number;
 };

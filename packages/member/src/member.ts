@@ -47,6 +47,7 @@ import { ReadBarrier } from './read-barrier.ts';
 import { followTokens, SimpleTokens, TOKEN_TTL_SECONDS } from './simple-tokens.ts';
 import type { Snapshotter } from './snapshotter.ts';
 import { makeHub, openMachine } from './state.ts';
+import { Tallies } from './tallies.ts';
 import { reasonAgainstWatch } from './watch-rights.ts';
 
 /**
@@ -73,6 +74,7 @@ export class Member {
   readonly #startOver: RaftStart | undefined;
   readonly #persister: Persister;
   readonly #applyLoop: ApplyLoop;
+  readonly #tallies: Tallies;
   readonly #proposer: Proposer;
   readonly #reads: ReadBarrier;
   readonly #link: LeaderLink;
@@ -95,9 +97,6 @@ export class Member {
   #state: 'new' | 'running' | 'stopping' | 'stopped' = 'new';
   #tickTimer: Timer | undefined;
   #lastTickMs = 0;
-  #leaderChanges = 0;
-  #committed = 0;
-  #appliedCommands = 0;
 
   constructor(options: MemberOptions) {
     this.#options = options;
@@ -139,6 +138,7 @@ export class Member {
       onPersisted: (ready) => this.#onPersisted(ready),
       onFatal: (error) => options.onFatal(error),
     });
+    this.#tallies = new Tallies(options);
     this.#applyLoop = this.#makeApplyLoop(start.meta);
     this.#reads = new ReadBarrier({
       ask: (context) =>
@@ -163,7 +163,7 @@ export class Member {
       this.#proposer.forbidRetry();
     });
     this.#gate = parts.gate();
-    this.#compactions = new Compactions(this.engine, () => this.#machine);
+    this.#compactions = new Compactions(this.engine, () => this.#machine, this.#tallies);
     this.#admission = parts.admission(start, () => this.#onAdmitted());
     this.#intake = new Intake({
       raft: this.#raft,
@@ -214,10 +214,7 @@ export class Member {
 
   counters(): MemberCounters {
     return {
-      leaderChanges: this.#leaderChanges,
       proposalsFailed: this.#proposer.failed,
-      proposalsCommitted: this.#committed,
-      proposalsApplied: this.#appliedCommands,
       slowReadRounds: this.#reads.slowRounds,
       readRoundsFailed: this.#reads.failedRounds,
       leasesExpired: this.#lessor.expiredTotal,
@@ -225,6 +222,8 @@ export class Member {
       snapshotsSent: this.#snapshotter.sent,
       snapshotsFailed: this.#snapshotter.failed,
       snapshotsReceived: this.#installer.receivedTotal,
+      snapshotsInstalling: this.#installer.busy ? 1 : 0,
+      ...this.#tallies.counts,
     };
   }
 
@@ -397,7 +396,7 @@ export class Member {
       if (this.#installer.busy) return;
       // Nobody watches: what is applied in this turn reaches no watch, and its previous values need not be read.
       this.#machine.wantPrevValues = this.hub.active;
-      const more = this.#gate.open() && this.#applyLoop.run();
+      const more = this.#gate.open() && this.#tallies.applying(() => this.#applyLoop.run());
       if (!more && !this.#raft.hasReady) break;
       if (round >= 3) return this.#wake();
     }
@@ -409,7 +408,7 @@ export class Member {
     if (ready.softState) this.#onSoftState(ready.softState);
     if (ready.snapshot) return this.#installer.install(ready);
     this.#send(ready.messages);
-    this.#committed += ready.committedEntries.length;
+    this.#tallies.counts.proposalsCommitted += ready.committedEntries.length;
     this.#applyLoop.push(ready.committedEntries);
     for (const { context, index } of ready.readStates) this.#reads.onIndex(context, index, this.applied);
     for (const { context, reason } of ready.refusedProposals) this.#proposer.onRefused(context, reason);
@@ -449,7 +448,7 @@ export class Member {
       term: soft.term,
     });
     if (before.leader !== NONE) this.#proposer.noteLeaderLoss();
-    if (soft.leader !== NONE) this.#leaderChanges++;
+    if (soft.leader !== NONE) this.#tallies.counts.leaderChanges++;
     this.#proposer.retryUnsent();
     this.#reads.restartRounds();
     this.#link.onLeaderChange();
@@ -467,7 +466,7 @@ export class Member {
   }
 
   #onCommand(command: Command, outcome: ApplyOutcome, sequence: number): void {
-    this.#appliedCommands++;
+    this.#tallies.onApplied(command, outcome, sequence !== 0);
     const result = 'result' in outcome ? outcome.result : outcome.applied;
     if (result) {
       followTokens(this.tokens, command, result);
@@ -529,6 +528,7 @@ export class Member {
       const now = this.clock.nowMs();
       const since = now - this.#lastTickMs;
       this.#lastTickMs = now;
+      this.#tallies.onTick(since, this.isLeader);
       if (this.#admission.admitted) this.#raft.tick();
       else this.#admission.ask();
       this.#proposer.expire(now);

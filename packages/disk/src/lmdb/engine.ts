@@ -134,6 +134,11 @@ export class LmdbEngine implements Engine {
     if (next) this.view(next);
   }
 
+  /** Views of the state that are open. */
+  get openViews(): number {
+    return this.#views.size;
+  }
+
   /** `total` is the file's size, `inUse` what its tables fill; both as of the newest background commit. */
   size(): { readonly total: number; readonly inUse: number } {
     return this.#store.size();

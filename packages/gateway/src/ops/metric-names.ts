@@ -100,6 +100,18 @@ export const HISTOGRAMS = {
     labels: ['To'],
     buckets: doubling(0.0001, 16),
   },
+  etcd_debugging_lease_ttl_total: {
+    help: 'TTLs of granted leases, in seconds.',
+    buckets: doubling(1, 24),
+  },
+  etcd_debugging_mvcc_db_compaction_total_duration_milliseconds: {
+    help: 'Durations of compactions, in milliseconds.',
+    buckets: doubling(100, 14),
+  },
+  etcd_debugging_mvcc_db_compaction_pause_duration_milliseconds: {
+    help: 'Durations of the pauses of compactions, in milliseconds.',
+    buckets: doubling(1, 12),
+  },
   etcd_snap_fsync_duration_seconds: {
     help: 'Durations of syncs of snapshots.',
     buckets: doubling(0.001, 14),

@@ -22,6 +22,8 @@ export type MetricsIdentity = {
   readonly serverVersion: string;
   /** Two numbers, such as `3.6`. */
   readonly clusterVersion: string;
+  /** What runs it: Node's version, under the name where etcd says Go's. */
+  readonly runtimeVersion: string;
 };
 
 type MetricsOptions = {
@@ -121,11 +123,12 @@ export class Metrics {
   }
 
   /** Sets the gauges that say who this server is. Once, when it is known. */
-  identify({ serverId, serverVersion, clusterVersion }: MetricsIdentity): void {
+  identify({ serverId, serverVersion, clusterVersion, runtimeVersion }: MetricsIdentity): void {
     const one = (name: string, help: string, label: string, value: string): void =>
       new Gauge({ name, help, labelNames: [label], registers: [this.registry] }).set({ [label]: value }, 1);
     one('etcd_server_id', 'Id of this member in hex.', 'server_id', serverId);
     one('etcd_server_version', 'Version of this server.', 'server_version', serverVersion);
+    one('etcd_server_go_version', 'Version of what runs this server.', 'server_go_version', runtimeVersion);
     one('etcd_cluster_version', 'Version that the cluster speaks.', 'cluster_version', clusterVersion);
   }
 

@@ -111,7 +111,12 @@ test("/metrics under etcd's names", async () => {
   metrics.addSource({ sample: () => ({ etcd_mvcc_db_total_size_in_bytes: 4096 }) });
   metrics.observe('etcd_disk_wal_fsync_duration_seconds', 0.003);
   metrics.observeRoundTrip('2b', 0.001);
-  metrics.identify({ serverId: 'ab', serverVersion: '3.6.1', clusterVersion: '3.6' });
+  metrics.identify({
+    serverId: 'ab',
+    serverVersion: '3.6.1',
+    clusterVersion: '3.6',
+    runtimeVersion: 'v24.0.0',
+  });
   metrics.grpcStarted(PUT);
   metrics.grpcHandled(PUT, 9, 0.1);
   const { gateway } = testGateway({ metrics });

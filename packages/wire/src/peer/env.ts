@@ -12,6 +12,16 @@ export type PeerLog = {
   warn(fields: Readonly<Record<string, unknown>>, text: string): void;
 };
 
+/** What went wrong so far. */
+export type PeerTallies = {
+  /** Connections that were up and are not any more. */
+  disconnected: number;
+  /** Connections closed because what came in made no sense. */
+  malformed: number;
+  /** Snapshots that did not come in whole. */
+  snapshotsLost: number;
+};
+
 /** What every part of one transport shares. */
 export type PeerEnv = {
   readonly self: Self;
@@ -25,5 +35,6 @@ export type PeerEnv = {
   readonly emit: (event: PeerEvent) => void;
   /** Where the others can dial this member, as far as it knows. */
   readonly urls: () => readonly string[];
+  readonly tallies: PeerTallies;
   readonly onRoundTrip: (peer: NodeId, ms: number) => void;
 };

@@ -215,6 +215,7 @@ export class Inbound {
     if (end.kind === 'gone') this.#host.onPeerGone(from, end.detail);
     else if (end.kind === 'goodbye' && end.why === 'stopping') this.#host.onPeerGone(from, 'it is stopping');
     else if (end.kind === 'malformed') {
+      this.#host.env.tallies.malformed++;
       this.#host.env.log.warn({ peer: idText(from), reason: end.detail }, 'malformed frame from peer');
     }
   }

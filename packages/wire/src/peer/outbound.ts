@@ -277,6 +277,7 @@ export class Outbound {
   #report(what: 'connected' | 'silent' | 'gone'): void {
     const before = this.#reported;
     if (before === what) return;
+    if (before === 'connected') this.#env.tallies.disconnected++;
     if (what === 'connected') {
       this.#reported = what;
       this.#env.emit({ type: 'connected', peer: this.peer });

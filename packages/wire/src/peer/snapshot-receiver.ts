@@ -170,6 +170,7 @@ export class SnapshotReceiver {
     this.#env.clock.cancel(this.#stall);
     this.#frames.length = 0;
     if (problem !== undefined) {
+      this.#env.tallies.snapshotsLost++;
       const fields = { from: idText(this.#from), name: this.#head?.name, reason: problem };
       this.#env.log.warn(fields, 'snapshot transfer failed');
     }

@@ -7,7 +7,7 @@ import type { NodeId } from '@muster/raft';
 import { guardTls } from '../tls/guard.ts';
 import type { TlsIdentity } from '../tls/identity.ts';
 import { encodeClusterInfo } from './cluster-info.ts';
-import type { PeerEnv, PeerLog } from './env.ts';
+import type { PeerEnv, PeerLog, PeerTallies } from './env.ts';
 import { idText } from './handshake.ts';
 import { Inbound } from './inbound.ts';
 import { PEER_LIMITS, type PeerLimits } from './limits.ts';
@@ -69,6 +69,7 @@ export class TcpPeerTransport implements PeerTransport {
       limits: { ...PEER_LIMITS, ...options.limits },
       emit: (event) => this.#emit(event),
       urls: () => this.#cluster.members.find((member) => member.id === id)?.peerUrls ?? [],
+      tallies: { disconnected: 0, malformed: 0, snapshotsLost: 0 },
       onRoundTrip: options.onRoundTrip ?? (() => {}),
     };
     this.#inbound = new Inbound({
@@ -111,6 +112,11 @@ export class TcpPeerTransport implements PeerTransport {
   /** Bytes received in messages since the start. */
   get receivedBytes(): number {
     return this.#inbound.receivedBytes;
+  }
+
+  /** What went wrong since the start. */
+  get tallies(): Readonly<PeerTallies> {
+    return this.#env.tallies;
   }
 
   peerStats(): readonly PeerStats[] {
