@@ -4,7 +4,7 @@
  */
 import { type ChildProcess, spawn } from 'node:child_process';
 import { once } from 'node:events';
-import { cpSync, mkdirSync, openSync, readFileSync, symlinkSync, writeFileSync } from 'node:fs';
+import { cpSync, existsSync, mkdirSync, openSync, readFileSync, symlinkSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { readEnvFile } from '../support/env-file.ts';
 import { temporaryDirectory } from '../support/muster.ts';
@@ -17,6 +17,7 @@ const NAMES = ['admin', 'etcd1', 'etcd2', 'etcd3'] as const;
 type Name = (typeof NAMES)[number];
 
 const COMMAND_TIMEOUT_MS = 60_000;
+const JOURNAL_SHOWN = 4000;
 const PROGRAMS = { musterctl: 'apps/cli/bin/musterctl', 'muster-gateway': 'apps/gateway/bin/muster-gateway' };
 
 type Ran = { readonly output: string; readonly status: number };
@@ -47,6 +48,11 @@ export class Hosts {
     const host = this.#hosts.get(name as Name);
     if (host === undefined) throw new Error(`${name} is no host of the guide (${this.#directory})`);
     return host.run(command);
+  }
+
+  /** The newest of what the members logged, for who has to find out why a page did not hold. */
+  journals(): string {
+    return [...this.#hosts].map(([name, host]) => `${name}:\n${host.journal()}`).join('\n');
   }
 
   async close(): Promise<void> {
@@ -99,6 +105,11 @@ class Host {
     return this.#inShell(here);
   }
 
+  journal(): string {
+    const path = join(this.#root, 'journal');
+    return existsSync(path) ? readFileSync(path, 'utf8').slice(-JOURNAL_SHOWN) : '';
+  }
+
   async close(): Promise<void> {
     this.#shell.kill('SIGKILL');
     this.#unit?.kill('SIGKILL');
@@ -147,7 +158,7 @@ journalctl() { cat "${this.#root}/journal"; }
       try {
         await once(this.#shell, 'said', { signal });
       } catch {
-        throw new Error(`no end of: ${command}\n${this.#output}`);
+        throw new Error(`no end of: ${this.#toGuide(command)}\n${this.#toGuide(this.#output)}`);
       }
     }
   }

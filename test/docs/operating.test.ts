@@ -44,6 +44,17 @@ function patternOf(expected: readonly string[]): RegExp {
   return new RegExp(`^${lines.join('')}$`);
 }
 
+async function check(hosts: Hosts, { host, command, expected }: Step): Promise<void> {
+  const { output, status } = await hosts.run(host, command).catch((error: Error) => {
+    throw new Error(`${error.message}\n${hosts.journals()}`);
+  });
+  const said = output === '' ? '' : `${output}\n`;
+  const shown = `${host}$ ${command}\n${said}(status ${status})`;
+  assert.match(said, patternOf(expected), shown);
+  // A refusal that is shown is one; anything else succeeds.
+  assert.equal(status !== 0, /^Error: /m.test(said), shown);
+}
+
 const missing = [
   ['openssl', 'openssl'],
   ['curl', 'curl'],
@@ -51,6 +62,7 @@ const missing = [
 
 describe('the operator’s guide', { skip: missing.length > 0 && `missing: ${missing}` }, () => {
   let hosts: Hosts;
+  let broken: string | undefined;
   before(async () => {
     hosts = await Hosts.open();
   });
@@ -61,14 +73,10 @@ describe('the operator’s guide', { skip: missing.length > 0 && `missing: ${mis
     const steps = stepsOf(page);
     if (steps.length === 0) continue;
     test(page, { timeout: 240_000 }, async () => {
-      for (const { host, command, expected } of steps) {
-        const { output, status } = await hosts.run(host, command);
-        const said = output === '' ? '' : `${output}\n`;
-        const shown = `${host}$ ${command}\n${said}(status ${status})`;
-        assert.match(said, patternOf(expected), shown);
-        // A refusal that is shown is one; anything else succeeds.
-        assert.equal(status !== 0, /^Error: /m.test(said), shown);
-      }
+      assert.equal(broken, undefined, 'a page before this one did not hold');
+      broken = page;
+      for (const step of steps) await check(hosts, step);
+      broken = undefined;
     });
   }
 });
