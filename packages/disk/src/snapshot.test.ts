@@ -1,5 +1,5 @@
 import assert from 'node:assert/strict';
-import { mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { mkdirSync, mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { test } from 'node:test';
 import { Prng, utf8 } from '@muster/base';
@@ -239,5 +239,32 @@ test('nobody sees the new state before the one who asked is told of it', async (
   }
   await installed;
   assert.equal(seenUntold, false);
+  await here.close();
+});
+
+test('where the copy cannot be opened once it has taken the place of the data, flushes fail instead of waiting', async () => {
+  const fs: Fs = new Proxy(nodeFs, {
+    get(target, property) {
+      const method = (target as unknown as Record<PropertyKey, unknown>)[property] as (
+        ...args: unknown[]
+      ) => void;
+      return (...args: unknown[]) => {
+        const path = String(args[0]);
+        if (property === 'syncDirectory' && path.endsWith('/kv')) {
+          rmSync(`${path}/data.mdb`);
+          mkdirSync(`${path}/data.mdb`);
+        }
+        method.apply(target, args);
+      };
+    },
+  });
+  const here = await site(fs);
+  fill(here.engine, 31, 7);
+  await assert.rejects(here.store.defragment());
+  here.engine.put('keys', utf8('late'), utf8('1'));
+  here.engine.commit(8);
+  await assert.rejects(flush(here.engine), /stop this member/);
+  assert.equal(Buffer.from(here.engine.get('keys', utf8('late')) as Uint8Array).toString(), '1');
+  assert.equal(here.engine.flushedTag, 7);
   await here.close();
 });

@@ -180,7 +180,14 @@ export class LmdbEngine implements Engine {
 
   /** For the snapshot store: ends `hold` after the data file was replaced by a copy of itself. */
   exchange(): Environment {
-    return this.#store.exchange(openEnvironment(this.#store.environment.path, this.#options.mapBytes));
+    let copy: Environment;
+    try {
+      copy = openEnvironment(this.#store.environment.path, this.#options.mapBytes);
+    } catch (cause) {
+      this.#store.abandon(cause);
+      throw cause;
+    }
+    return this.#store.exchange(copy);
   }
 
   get mapBytes(): number | undefined {

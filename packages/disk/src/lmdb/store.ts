@@ -84,7 +84,7 @@ export class Store {
   #failure: StoreError | undefined;
   #onQuiet: (() => void) | undefined;
   #held = false;
-  #closing = false;
+  #closing: Promise<void> | undefined;
   #onReleased: (() => void) | undefined;
 
   constructor(environment: Environment, options: StoreOptions = {}) {
@@ -234,6 +234,14 @@ export class Store {
     return old;
   }
 
+  /** Ends a `hold` behind which there is no file to write to any more: nothing will be durable until the next start. */
+  abandon(cause: unknown): void {
+    assert(this.#held && !this.#flushing, 'the store is not held');
+    this.#held = false;
+    this.#failed(cause);
+    this.#onReleased?.();
+  }
+
   /** Behind a hold. */
   #goOn(): void {
     this.#onReleased?.();
@@ -243,9 +251,13 @@ export class Store {
   }
 
   /** Waits for a hold to end, flushes what is sealed, then closes. An open unit is dropped, as a crash would. */
-  async close(): Promise<void> {
+  close(): Promise<void> {
+    this.#closing ??= this.#close();
+    return this.#closing;
+  }
+
+  async #close(): Promise<void> {
     clearTimeout(this.#timer);
-    this.#closing = true;
     if (this.#held) {
       await new Promise<void>((resolve) => {
         this.#onReleased = resolve;
