@@ -1,9 +1,9 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
-import { utf8 } from '@muster/base';
+import { utf8, utf8Text } from '@muster/base';
 import { BackendImport } from './etcd-import.ts';
 import { BackendDamaged } from './etcd-proto.ts';
-import { etcdKeyValue } from './etcd-records.ts';
+import { etcdKeyValue, etcdLease } from './etcd-records.ts';
 import { MemoryEngine } from './memory-engine.ts';
 
 const u64 = (value: bigint): Uint8Array => {
@@ -29,4 +29,27 @@ test('a revision at which writes would soon come to an end is damage, added ones
   at(2n ** 52n, 0);
   assert.throws(() => at(2n ** 52n, 1), BackendDamaged);
   assert.throws(() => at(2n ** 53n - 1n, 1000), BackendDamaged);
+});
+
+test('keys of leases that are gone are attached to nothing, and stay', () => {
+  const engine = new MemoryEngine();
+  const into = new BackendImport(engine);
+  const names: string[] = [];
+  for (let main = 2n; main < 2504n; main++) {
+    const name = `k${String(main).padStart(5, '0')}`;
+    names.push(name);
+    // Of three leases in turn only the second is there.
+    const kv = { key: utf8(name), value: utf8('v'), createRevision: Number(main), version: 1 };
+    const key = Uint8Array.of(...u64(main), 0x5f, ...u64(0n));
+    const lease = (main % 3n) + 5n;
+    into.add('key', key, etcdKeyValue({ ...kv, modRevision: Number(main), lease }, false));
+  }
+  into.add('lease', u64(6n), etcdLease({ id: 6n, ttlSeconds: 60, remainingTtlSeconds: 0 }));
+  into.finish({ members: [] });
+  const attached = [...engine.iterate('leaseKeys')].map(([key]) => utf8Text(key.subarray(8)));
+  assert.deepEqual(
+    attached,
+    names.filter((_, i) => (i + 2) % 3 === 1),
+  );
+  assert.equal([...engine.iterate('keys')].length, names.length);
 });

@@ -4,7 +4,7 @@ import type { Engine, Entry } from './engine.ts';
 import { authStateRecord, roleRecord, userRecord } from './etcd-auth.ts';
 import { BackendDamaged } from './etcd-proto.ts';
 import { parseAlarm, parseKeyValue, parseLease, parseRevisionKey } from './etcd-records.ts';
-import { attachmentKey } from './lease-table.ts';
+import { attachmentKey, leaseOfAttachment } from './lease-table.ts';
 import { decodeHead, encodeChange, encodeHead, type KeyHead, nextHead } from './records.ts';
 import { type Revision, revisionKey } from './revision.ts';
 import {
@@ -22,6 +22,8 @@ import type { KeyValue, MemberInfo } from './types.ts';
 const NOTHING = new Uint8Array(0);
 /** Above this a file is damaged, and writes that follow would soon not be numbers any more. */
 const REVISION_MAX = 2 ** 52;
+/** Attachments collected before they are removed. */
+const ORPHANS_AT_ONCE = 1000;
 
 export type ImportOptions = {
   /** Takes the place of the members that the file knows. */
@@ -81,6 +83,7 @@ export class BackendImport {
     for (const member of options.members) {
       this.#engine.put('members', idKey(member.id), encodeMember({ ...member, removed: false }));
     }
+    this.#detachOrphans();
     const restored = Math.max(FIRST_REVISION, this.#last.main, this.#finished);
     const currentRevision = restored + (options.bumpRevision ?? 0);
     const scheduled = Math.max(this.#scheduled, this.#finished);
@@ -141,6 +144,23 @@ export class BackendImport {
     if (before === lease) return;
     if (before !== 0n) this.#engine.delete('leaseKeys', attachmentKey(before, key));
     if (lease !== 0n) this.#engine.put('leaseKeys', attachmentKey(lease, key), NOTHING);
+  }
+
+  /**
+   * A file may hold keys of leases that it does not. They stay, as in etcd, and nothing ends them: a later lease of the
+   * same id must not.
+   */
+  #detachOrphans(): void {
+    let from: Uint8Array | undefined = NOTHING;
+    while (from !== undefined) {
+      const orphans: Uint8Array[] = [];
+      for (const [key] of this.#engine.iterate('leaseKeys', { from })) {
+        if (this.#engine.get('leases', leaseOfAttachment(key)) === undefined) orphans.push(key.slice());
+        if (orphans.length === ORPHANS_AT_ONCE) break;
+      }
+      for (const key of orphans) this.#engine.delete('leaseKeys', key);
+      from = orphans.length === ORPHANS_AT_ONCE ? orphans.at(-1) : undefined;
+    }
   }
 
   #lease(value: Uint8Array): void {

@@ -113,6 +113,11 @@ export class LeaseTable {
   }
 }
 
+/** The key in table `leases` of the lease that a key of table `leaseKeys` belongs to. */
+export function leaseOfAttachment(key: Uint8Array): Uint8Array {
+  return key.subarray(0, ID_BYTES);
+}
+
 /** Of an attachment in table `leaseKeys`. */
 export function attachmentKey(id: bigint, key: Uint8Array): Uint8Array {
   const out = new Uint8Array(ID_BYTES + key.length);
