@@ -250,6 +250,46 @@ for (const kind of KINDS) {
         await target.stop();
       }
     });
+
+    test('an import copies roles, and users whose passwords are set anew, when asked to', async () => {
+      const target = await startServers(kind);
+      const there = target.addresses[0] as string;
+      const at = (line: string) => runProgram(MUSTERCTL, [`--endpoints=${there}`, ...line.split(' ')]);
+      try {
+        for (const line of [
+          'role add root',
+          'role add reader',
+          'role grant-permission reader read q/ --prefix',
+          'role grant-permission reader write q/out',
+          'user add root:r',
+          'user add ann:a',
+          'user grant-role root root',
+          'user grant-role ann reader',
+        ])
+          assert.equal((await on(MUSTERCTL, line)).code, 0, line);
+        const line = `import --auth --prefix q/ --follow=false ${there}`;
+        const imported = await on(MUSTERCTL, line);
+        assert.match(imported.err, /^copied 2 roles, and 2 users\npasswords cannot be copied.* ann, root /);
+        // Again, it finds them there.
+        assert.match((await on(MUSTERCTL, line)).err, /^copied 2 roles, and 0 users\n$/);
+        for (const show of ['role get reader', 'user get ann', 'user list'])
+          assert.equal((await at(show)).out, (await on(MUSTERCTL, show)).out);
+        const passwd = (name: string) =>
+          runProgram(
+            MUSTERCTL,
+            [`--endpoints=${there}`, 'user', 'passwd', name, '--interactive=false'],
+            'new\n',
+          );
+        for (const name of ['root', 'ann']) assert.equal((await passwd(name)).code, 0);
+        assert.equal((await at('auth enable')).code, 0);
+        assert.equal((await at('--user=ann:new put q/out 1')).out, 'OK\n');
+        assert.equal((await at('--user=ann:new put q/in 1')).code, 1);
+      } finally {
+        await target.stop();
+        for (const line of ['user delete ann', 'user delete root', 'role delete reader', 'role delete root'])
+          await on(MUSTERCTL, line);
+      }
+    });
   });
 
   describe(`musterctl over TLS on ${kind}`, { skip, timeout: 120_000 }, () => {

@@ -4,6 +4,8 @@ import type { EtcdClient } from '../client.ts';
 import { connectDestination } from '../destination.ts';
 import { watchMessages } from '../events.ts';
 import { badArgs, Failure } from '../failure.ts';
+import { copyAuth } from '../import/auth.ts';
+import { stateBatches } from '../import/batches.ts';
 import { ImportedLeases } from '../import/leases.ts';
 import { type Marker, MarkerKey } from '../import/marker.ts';
 import {
@@ -78,6 +80,7 @@ class Importer {
     const { io, flags, signal } = this.#call;
     try {
       await this.#begin();
+      if (flags.auth) await this.#copyAuth();
       if (this.#marker.copying !== undefined || this.#marker.revision < this.#state.compacted) {
         await this.#copyState();
       }
@@ -95,6 +98,17 @@ class Importer {
     } finally {
       this.#progress.done();
     }
+  }
+
+  async #copyAuth(): Promise<void> {
+    const { io, signal } = this.#call;
+    const { roles, users } = await copyAuth(this.#source, this.#target, signal);
+    io.err(`copied ${roles} roles, and ${users.length} users\n`);
+    if (users.length === 0) return;
+    io.err(
+      `passwords cannot be copied, and those of the users ${users.join(', ')} are random now: set them with ` +
+        '"user passwd" before "auth enable" at the destination\n',
+    );
   }
 
   /** Goes on from the marker, or starts in a destination that has nothing of ours to lose. */
@@ -129,13 +143,14 @@ class Importer {
    * interruption only what changed since, and what is gone.
    */
   async #copyState(): Promise<void> {
-    const { signal } = this.#call;
+    const { signal, flags } = this.#call;
     const at = this.#state.compacted;
     const after = this.#marker.revision;
     const { source, prefix } = this.#marker;
     await this.#deleteVanished(at, { source, prefix, revision: after, copying: at });
     for await (const kvs of pagesByChange(this.#source, this.#range, at, after, signal)) {
-      for (const { revision, events } of byRevision(kvs.map(asPut))) {
+      const revisions = byRevision(kvs.map(asPut));
+      for (const { revision, events } of stateBatches(revisions, flags['max-txn-ops'] - 1)) {
         await this.#applyEvents(events, { source, prefix, revision, copying: at });
         this.#progress.update(`${bar(revision, at)} of the state at revision ${at}`);
       }

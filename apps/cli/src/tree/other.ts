@@ -129,6 +129,7 @@ export const MIRROR_FLAGS = {
 
 export const IMPORT_FLAGS = {
   ...DESTINATION_FLAGS,
+  auth: bool('copy roles too, and users, with random passwords: no call tells theirs'),
   follow: bool('go on with what changes in the source until stopped', true),
   marker: string(
     'key at the destination that says how far the import is (default /muster/import/<cluster id>)',
