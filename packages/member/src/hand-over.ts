@@ -1,5 +1,5 @@
 import type { Clock } from '@muster/base';
-import { type ConfChangeStep, NONE, type NodeId, type RaftNode } from '@muster/raft';
+import { type ConfChangeStep, NONE, type NodeId, type PeerStatus, type RaftNode } from '@muster/raft';
 import type { MemberLog } from './member-log.ts';
 
 /** Moves leadership to another voter and says when it leads. */
@@ -82,13 +82,15 @@ export class HandOver {
     for (const check of [...this.#waiting]) check();
   }
 
-  /** The voter that is furthest along among those connected. */
+  /** Of the voters connected, one that answers rather than one that stands still, and then the furthest along. */
   #successor(): NodeId | undefined {
     const { peers, confState } = this.#raft.status();
-    let best: { id: NodeId; match: number } | undefined;
-    for (const { id, match } of peers) {
+    let best: PeerStatus | undefined;
+    for (const peer of peers) {
+      const { id, recentActive, match } = peer;
       if (id === this.#raft.id || !confState.voters.includes(id) || !this.#connected(id)) continue;
-      if (!best || match > best.match) best = { id, match };
+      const isBetter = best?.recentActive === recentActive ? match > best.match : recentActive;
+      if (!best || isBetter) best = peer;
     }
     return best?.id;
   }

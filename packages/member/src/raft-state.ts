@@ -1,4 +1,3 @@
-import { assert } from '@muster/base';
 import type { Engine, EngineReader, MemberInfo, StateMachine } from '@muster/kv';
 import {
   EMPTY_CONF_STATE,
@@ -71,6 +70,8 @@ export function isUnfilled(engine: EngineReader): boolean {
 /**
  * Makes `self` the only member, with all that is in its log (etcd's `force-new-cluster`, which drops what it does not
  * know to be committed: here that is kept, for some of it may have been acknowledged).
+ *
+ * @throws Error when the member was removed
  */
 export function startAlone(
   start: RaftStart,
@@ -81,7 +82,12 @@ export function startAlone(
   const { log } = start;
   const meta = start.resetLog ? start.meta : appliedWhole(start, engine, machine);
   const member = machine.members().find(({ id }) => id === self);
-  assert(member !== undefined, () => `member ${self.toString(16)} is none of its cluster's`);
+  if (member === undefined) {
+    throw new Error(
+      `member ${self.toString(16)} was removed from its cluster, as its own log says: it cannot go on alone under its id. ` +
+        'Go on from another member, or restore a snapshot into a new cluster.',
+    );
+  }
   for (const { id } of machine.members()) if (id !== self) machine.removeMember(id);
   machine.setMember({ ...member, isLearner: false });
   const alone: SnapshotMeta = { ...meta, confState: { ...EMPTY_CONF_STATE, voters: [self] } };

@@ -171,6 +171,32 @@ describe('members', () => {
     assert.ok(await cluster.run(2000, () => leader.removed), 'it refuses to serve when it is started again');
   });
 
+  test('a leader is removed although one of those who could follow it stands still', async () => {
+    for (const still of [0, 1]) {
+      const cluster = new SimCluster(3, 53);
+      const leader = await cluster.elect();
+      await cluster.run(500);
+      const others = cluster.members.filter((m) => m !== leader);
+      others[still]?.clock.pause();
+      const via = others[1 - still] as SimMember;
+      await cluster.wait(via.api.memberRemove({ id: leader.id }), 4000);
+      others[still]?.clock.resume();
+      assert.ok(await cluster.run(5000, () => leader.removed && cluster.leader !== undefined));
+      await cluster.wait(put(via, 'b', '2'));
+    }
+  });
+
+  test('one whose own log has its removal does not go on alone, and says why', async () => {
+    const cluster = new SimCluster(3, 54);
+    const leader = await cluster.elect();
+    await cluster.run(500);
+    const gone = cluster.members.find((m) => m !== leader) as SimMember;
+    await cluster.wait(leader.api.memberRemove({ id: gone.id }));
+    await cluster.run(100);
+    for (const m of cluster.members) cluster.crash(m);
+    assert.throws(() => cluster.start(gone, { forceNewCluster: true }), /was removed from its cluster/);
+  });
+
   test('one that was away when it was removed hears of it from the others', async () => {
     const cluster = new SimCluster(3, 47);
     const leader = await cluster.elect();
