@@ -50,6 +50,19 @@ test('what was written is read back: empty buckets, many levels, values of many 
   assert.ok(write(content).equals(file), 'the same content is the same bytes');
 });
 
+test('keys of which no two fit into a page come back, such as names of users', { timeout: 10_000 }, () => {
+  for (const count of [2, 3, 4, 5, 100]) {
+    const names = Array.from({ length: count }, (_, i) => `${String(i).padStart(3, '0')}${'x'.repeat(3000)}`);
+    const content: Content = [['authUsers', names.map((name) => [name, Buffer.from('u')] as const)]];
+    const file = write(content);
+    assert.deepEqual(read(file), content);
+    assert.ok(
+      file.length < count * 4 * PAGE_BYTES + 8 * PAGE_BYTES,
+      `${file.length} bytes for ${count} names`,
+    );
+  }
+});
+
 test('random contents come back', () => {
   const entries = fc.uniqueArray(
     fc.tuple(

@@ -20,6 +20,8 @@ const TRANSACTION = 2n;
 const BLOCK_BYTES = 256 * 1024;
 /** Memory is taken in pieces: many small ones are dear to collect. */
 const PIECE_BYTES = 64 * 1024;
+/** With fewer children a level of long keys would not be shorter than the one below it; bbolt has as many. */
+const CHILDREN_MIN = 2;
 /** bbolt refuses longer keys. */
 const KEY_BYTES_MAX = 32_768;
 
@@ -147,9 +149,8 @@ class Tree {
   #add(level: number, element: Element): void {
     const node = this.#level(level);
     const bytes = ELEMENT_BYTES + element.key.length + (level === 0 ? element.value.length : 0);
-    if (node.elements.length > 0 && (node.bytes + bytes > PAGE_BYTES || node.elements.length >= COUNT_MAX)) {
-      this.#close(level);
-    }
+    const isFull = node.bytes + bytes > PAGE_BYTES || node.elements.length >= COUNT_MAX;
+    if (isFull && node.elements.length >= (level === 0 ? 1 : CHILDREN_MIN)) this.#close(level);
     node.elements.push(element);
     node.bytes += bytes;
   }
