@@ -48,6 +48,9 @@ const SAMPLE_EVERY_MS = 30_000;
 const FILES_LEFT_MAX = 100;
 /** How long an end may take that is known of a connection, until the process is gone. */
 const LAST_WORDS_MS = 2000;
+/** What a write is refused with while an alarm is on. */
+const ALARM = /space exceeded|corrupt cluster/;
+const ATTEMPTS = 20;
 const LOOK_EVERY_MS = 2000;
 /** Memory is compared with what it was after this. */
 const WARM_MS = 60_000;
@@ -150,28 +153,41 @@ class MemberWatch {
 
   /** The process is there, and a write and a read come back. Alarms that an input set off are put out first. */
   async healthy(): Promise<void> {
-    const { clientUrl } = this.#member;
-    const post = async (path: string, body: object) => {
-      const response = await fetch(`${clientUrl}/v3/${path}`, { method: 'POST', body: JSON.stringify(body) });
-      const text = await response.text();
-      if (response.status !== 200) throw new Violation(`${path}: HTTP ${response.status} ${text}`);
-      return JSON.parse(text) as {
-        alarms?: { memberID?: string; alarm: string }[];
-        responses?: { response_range?: { kvs?: { value: string }[] } }[];
-      };
-    };
-    const { alarms = [] } = await answered(post('maintenance/alarm', {}), 'the alarms');
-    for (const { memberID = '0', alarm } of alarms) {
-      await post('maintenance/alarm', { action: 'DEACTIVATE', memberID, alarm });
-    }
     const key = 'aGVhbHRo';
     const value = Buffer.from(String(performance.now())).toString('base64');
-    await answered(post('kv/put', { key, value }), 'a write');
     // In one step: other inputs delete keys meanwhile.
     const success = [{ request_put: { key, value } }, { request_range: { key } }];
-    const { responses } = await answered(post('kv/txn', { success }), 'a write and a read');
-    const read = responses?.[1]?.response_range?.kvs?.[0]?.value;
-    if (read !== value) throw new Violation(`${value} was written, ${read} is there`);
+    for (let attempt = 1; ; attempt++) {
+      await this.#calm();
+      const { status, text } = await this.#post('kv/txn', { success });
+      // An input has set off another alarm since.
+      if (ALARM.test(text) && attempt < ATTEMPTS) continue;
+      if (status !== 200) throw new Violation(`a write: HTTP ${status} ${text}`);
+      const { responses } = JSON.parse(text) as {
+        responses: { response_range?: { kvs?: { value: string }[] } }[];
+      };
+      const read = responses[1]?.response_range?.kvs?.[0]?.value;
+      if (read !== value) throw new Violation(`${value} was written, ${read} is there`);
+      return;
+    }
+  }
+
+  async #calm(): Promise<void> {
+    const { status, text } = await this.#post('maintenance/alarm', {});
+    if (status !== 200) throw new Violation(`the alarms: HTTP ${status} ${text}`);
+    const { alarms = [] } = JSON.parse(text) as { alarms?: { memberID?: string; alarm: string }[] };
+    for (const { memberID = '0', alarm } of alarms) {
+      await this.#post('maintenance/alarm', { action: 'DEACTIVATE', memberID, alarm });
+    }
+  }
+
+  async #post(path: string, body: object): Promise<{ readonly status: number; readonly text: string }> {
+    const ask = async () => {
+      const init = { method: 'POST', body: JSON.stringify(body) };
+      const response = await fetch(`${this.#member.clientUrl}/v3/${path}`, init);
+      return { status: response.status, text: await response.text() };
+    };
+    return answered(ask(), `the look at the member, ${path}`);
   }
 
   /** Every connection that was left is let go of. */
