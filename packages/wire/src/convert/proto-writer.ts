@@ -111,7 +111,9 @@ export class ProtoWriter {
 
   #varint(value: number): void {
     if (value < 128) {
-      this.#bytes[this.#reserve(1)] = value;
+      // Room first: to make it may put other bytes in place of these.
+      const only = this.#reserve(1);
+      this.#bytes[only] = value;
       return;
     }
     let length = 1;
