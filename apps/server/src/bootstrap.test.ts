@@ -86,29 +86,33 @@ describe('bootstrap', () => {
   });
 
   it('founds a cluster where there is no data', async () => {
-    const { identity, founding } = await identify(three('n1', 21421), undefined, nobody);
+    const { identity, founding } = await identify(three('n1', 21421), undefined, nobody, ignore);
     assert.equal(founding.length, 3);
     assert.equal(identity.memberId, founding.find((member) => member.name === 'n1')?.id);
   });
 
   it('keeps the identity that the data directory says', async () => {
-    const { identity } = await identify(three('n1', 21421), undefined, nobody);
-    const again = await identify(three('n1', 21421), identity, nobody);
+    const { identity } = await identify(three('n1', 21421), undefined, nobody, ignore);
+    const again = await identify(three('n1', 21421), identity, nobody, ignore);
     assert.deepEqual(again.identity.memberId, identity.memberId);
     const other = three('n1', 21421, '--initial-cluster-state=existing', '--initial-cluster-token=other');
-    assert.deepEqual((await identify(other, identity, nobody)).identity.memberId, identity.memberId);
+    assert.deepEqual((await identify(other, identity, nobody, ignore)).identity.memberId, identity.memberId);
   });
 
-  it('refuses a data directory of another member', async () => {
-    const { identity } = await identify(three('n1', 21421), undefined, nobody);
-    const message = await refused(identify(three('n2', 21422), identity, nobody));
-    assert.match(
-      message,
-      /belongs to member \w+ of cluster \w+, but the flags describe member \w+ of cluster/,
-    );
+  it('goes by the data directory where the flags say something else, and names it', async () => {
+    const { identity } = await identify(three('n1', 21421), undefined, nobody, ignore);
+    const warnings: string[] = [];
+    const told = (config: Config) => identify(config, identity, nobody, (text) => warnings.push(text));
+    const other = await told(three('n2', 21422));
+    assert.deepEqual(other, { identity, founding: [] });
+    assert.match(warnings[0] as string, /and counts: the flags describe member \w+ of cluster \w+$/);
+    const unnamed = await told({ ...three('n1', 21421), name: 'nobody' });
+    assert.deepEqual(unnamed, { identity, founding: [] });
+    assert.match(warnings[1] as string, /couldn't find local name "nobody" in the initial cluster/);
   });
 });
 
+const ignore = () => {};
 const nobody: AskMember = async (url) => {
   throw new Error(`${url} refuses connections`);
 };
@@ -133,11 +137,16 @@ describe('joining', () => {
 
   it('takes its id from the cluster, and asks one member after the other', async () => {
     const asked: string[] = [];
-    const start = await identify(joiner, undefined, async (url) => {
-      asked.push(url);
-      if (url === `${P}21421`) throw new Error('down');
-      return cluster;
-    });
+    const start = await identify(
+      joiner,
+      undefined,
+      async (url) => {
+        asked.push(url);
+        if (url === `${P}21421`) throw new Error('down');
+        return cluster;
+      },
+      ignore,
+    );
     assert.deepEqual(asked, [`${P}21421`, `${P}21422`]);
     assert.deepEqual(start.identity, { memberId: 0x3cn, clusterId: cluster.clusterId });
     assert.deepEqual([start.founding, start.joining], [[], cluster.members]);
@@ -145,24 +154,24 @@ describe('joining', () => {
 
   it('refuses in the words of etcd when nobody answers or the members are others', async () => {
     assert.equal(
-      await refused(identify(joiner, undefined, nobody)),
+      await refused(identify(joiner, undefined, nobody, ignore)),
       'cannot fetch cluster info from peer urls: could not retrieve cluster information from the given URLs',
     );
     const two = { ...cluster, members: cluster.members.slice(1), removed: [0x1an] };
     assert.equal(
-      await refused(identify(joiner, undefined, async () => two)),
+      await refused(identify(joiner, undefined, async () => two, ignore)),
       'error validating peerURLs {ClusterID:3889a8b35f4d15bc Members:[&{ID:2b RaftAttributes:{PeerURLs:' +
         `[${P}21422] IsLearner:false} Attributes:{Name:n2 ClientURLs:[${P}1]}} &{ID:3c RaftAttributes:{PeerURLs:` +
         `[${P}21423] IsLearner:false} Attributes:{Name: ClientURLs:[]}}] RemovedMemberIDs:[1a]}: member count is unequal`,
     );
     const elsewhere = { ...cluster, members: [...cluster.members.slice(0, 2), member(0x4dn, 9, '')] };
     assert.match(
-      await refused(identify(joiner, undefined, async () => elsewhere)),
+      await refused(identify(joiner, undefined, async () => elsewhere, ignore)),
       /PeerURLs: no match found for existing member \(4d, \[http:\/\/127.0.0.1:9\]\)$/,
     );
     const newer = { ...cluster, versionMin: 7, versionMax: 9 };
     assert.match(
-      await refused(identify(joiner, undefined, async () => newer)),
+      await refused(identify(joiner, undefined, async () => newer, ignore)),
       /^incompatible with current running cluster/,
     );
   });
@@ -170,7 +179,7 @@ describe('joining', () => {
   it('refuses one that took part before and comes without its data', async () => {
     const started = { ...cluster, members: [...cluster.members.slice(0, 2), member(0x3cn, 21423, 'n3')] };
     assert.match(
-      await refused(identify(joiner, undefined, async () => started)),
+      await refused(identify(joiner, undefined, async () => started, ignore)),
       /^member 3c has already been bootstrapped/,
     );
   });

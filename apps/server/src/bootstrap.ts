@@ -52,24 +52,40 @@ type Start = {
 };
 
 /**
- * `stored` is what the data directory says, if it has been used before: then it counts, and the flags of the bootstrap
- * are only checked against it.
+ * `stored` is what the data directory says, if it has been used before: then it counts. Flags of the bootstrap that say
+ * something else are named in a warning and ignored, as etcd does: members and their URLs change while flags stay.
  */
-export async function identify(config: Config, stored: Identity | undefined, ask: AskMember): Promise<Start> {
+export async function identify(
+  config: Config,
+  stored: Identity | undefined,
+  ask: AskMember,
+  warn: (text: string) => void,
+): Promise<Start> {
   if (config.initialClusterState === 'existing') {
     return stored === undefined ? join(config, ask) : { identity: stored, founding: [] };
   }
-  const founded = await foundedCluster(config);
-  if (stored === undefined) return { identity: founded, founding: founded.members };
-  if (stored.memberId !== founded.memberId || stored.clusterId !== founded.clusterId) {
-    throw new StartRefused(
-      `data directory ${config.dataDir} belongs to member ${idText(stored.memberId)} of cluster ` +
-        `${idText(stored.clusterId)}, but the flags describe member ${idText(founded.memberId)} of cluster ` +
-        `${idText(founded.clusterId)}; expected the --initial-cluster and token that it was founded with, another ` +
-        '--data-dir, or --initial-cluster-state existing to take it as it is',
-    );
+  if (stored === undefined) {
+    const founded = await foundedCluster(config);
+    return { identity: founded, founding: founded.members };
   }
-  return { identity: stored, founding: founded.members };
+  const founded = await foundedCluster(config).catch((error: unknown) => {
+    if (!(error instanceof StartRefused)) throw error;
+    return error.message;
+  });
+  if (typeof founded !== 'string' && sameIdentity(stored, founded)) {
+    return { identity: stored, founding: founded.members };
+  }
+  const flags = typeof founded === 'string' ? founded : `the flags describe ${identityText(founded)}`;
+  warn(`the data directory is that of ${identityText(stored)} and counts: ${flags}`);
+  return { identity: stored, founding: [] };
+}
+
+function sameIdentity(a: Identity, b: Identity): boolean {
+  return a.memberId === b.memberId && a.clusterId === b.clusterId;
+}
+
+function identityText({ memberId, clusterId }: Identity): string {
+  return `member ${idText(memberId)} of cluster ${idText(clusterId)}`;
 }
 
 /**
@@ -79,7 +95,7 @@ export async function identify(config: Config, stored: Identity | undefined, ask
 export async function join(config: Config, ask: AskMember, stored?: Identity): Promise<Start> {
   await checkedCluster(config);
   const { memberId, clusterId, members } = await joinedCluster(config, ask);
-  if (stored !== undefined && (stored.memberId !== memberId || stored.clusterId !== clusterId)) {
+  if (stored !== undefined && !sameIdentity(stored, { memberId, clusterId })) {
     throw new StartRefused(
       `data directory ${config.dataDir} belongs to member ${idText(stored.memberId)} of cluster ` +
         `${idText(stored.clusterId)}, which never got any data, but the flags describe member ${idText(memberId)} of ` +

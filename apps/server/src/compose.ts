@@ -137,7 +137,7 @@ async function open(options: ServerOptions, undo: (() => Promise<void>)[]): Prom
   undo.push(() => storage.close());
   const tls = openTls(config, logger);
   const ask = (url: string) => fetchClusterInfo(url, { clock, tls: tls.peer });
-  let start = await identify(config, storage.identity, ask);
+  let start = await identify(config, storage.identity, ask, (text) => logger.warn(text));
   const { identity } = start;
   const parts = await storage.open(identity, config.name);
   await defragmentAtStart(parts, config.bootDefragBytes, logger);
@@ -210,8 +210,13 @@ async function open(options: ServerOptions, undo: (() => Promise<void>)[]): Prom
     memberMetrics({ member, engine: parts.engine, transport, quotaBytes, logBytes: () => logBytes }),
   );
   const gateway = await openGateway(options, { api, member, transport, clock, prng, stalls, metrics });
-  const grpc = openGrpc(options, { api, clock, metrics });
   const readiness = new ReadinessGate(gateway.listener);
+  const health = (): 'serving' | 'notServing' => {
+    // As etcd's learners, which answer next to nothing.
+    if (member.isLearner) throw new KvError('LEARNER_UNSUPPORTED');
+    return readiness.closed ? 'notServing' : 'serving';
+  };
+  const grpc = openGrpc(options, { api, clock, health, metrics });
   const port = await ClientPorts.open({
     config,
     door: { request: readiness.listener, upgrade: gateway.upgrade },
@@ -359,6 +364,7 @@ function openGrpc(
   parts: {
     readonly api: LocalApi;
     readonly clock: SystemClock;
+    readonly health: () => 'serving' | 'notServing';
     readonly metrics: ReturnType<typeof createMetrics>;
   },
 ): GrpcServer {
@@ -367,6 +373,7 @@ function openGrpc(
     api: parts.api,
     concurrency: createConcurrency(parts.api),
     clock: parts.clock,
+    health: parts.health,
     limits: {
       messageBytes: config.maxRequestBytes + ENVELOPE_BYTES,
       concurrentStreams: maxConcurrentStreams,
