@@ -27,6 +27,7 @@ const WHOLE_CONCURRENCY = 1;
 /** ... but for those that measure nothing and wait most of the time, for other programs or for leases to end. */
 const PATIENT = /^test\/(acceptance|backup|conformance|docs|interop|model|remote)\//;
 const PATIENT_CONCURRENCY = 2;
+const TEST_TIMEOUT_MS = 480_000;
 
 const [target, ...extra] = process.argv.slice(2);
 const targets = { start, test, bench, fuzz };
@@ -92,6 +93,8 @@ function tests(name, files, concurrency, flags) {
   return step(`${name}: ${files.length} files`, [
     '--test',
     `--test-concurrency=${concurrency}`,
+    // What waits for ever is to fail, not to hold up everything after it.
+    `--test-timeout=${TEST_TIMEOUT_MS}`,
     ...flags,
     ...files,
   ]);

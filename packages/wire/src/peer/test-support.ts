@@ -7,6 +7,9 @@ import type { PeerLimits } from './limits.ts';
 import type { SnapshotFiles, SnapshotSink, SnapshotSource } from './snapshot-files.ts';
 import { TcpPeerTransport } from './transport.ts';
 
+/** What has not come by then never will. */
+const PATIENCE_MS = 30_000;
+
 type RealTimer = { cancelled: boolean; readonly handle: NodeJS.Timeout };
 
 export const realClock: Clock = {
@@ -140,7 +143,17 @@ export class Station {
   /** Resolves once the predicate, asked again after every event, holds. */
   until(test: () => boolean): Promise<void> {
     if (test()) return Promise.resolve();
-    return new Promise((resolve) => void this.#waiting.push({ test, resolve }));
+    return new Promise((resolve, reject) => {
+      const log = () => JSON.stringify(this.logged.slice(-10));
+      const timer = setTimeout(() => reject(new Error(`waited for ${test}; the log: ${log()}`)), PATIENCE_MS);
+      this.#waiting.push({
+        test,
+        resolve: () => {
+          clearTimeout(timer);
+          resolve();
+        },
+      });
+    });
   }
 
   count(type: PeerEvent['type']): number {

@@ -44,9 +44,10 @@ async function withStations(stations: readonly Station[], run: () => Promise<voi
 
 /** Resolves with the reason once a station has logged this. */
 async function said(station: Station, text: string): Promise<string> {
-  for (;;) {
+  for (const end = performance.now() + 20_000; ; ) {
     const line = station.logged.find((one) => one.text === text);
     if (line) return String(line.fields.reason);
+    assert.ok(performance.now() < end, `nobody said "${text}": ${JSON.stringify(station.logged.slice(-5))}`);
     await new Promise((resolve) => setTimeout(resolve, 5));
   }
 }
