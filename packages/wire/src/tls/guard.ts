@@ -7,8 +7,13 @@ import type { TlsIdentity } from './identity.ts';
  * `serverOptions`.
  */
 export function guardTls(server: Server, identity: TlsIdentity, admitted: (socket: TLSSocket) => void): void {
+  let edition = identity.edition;
   server.prependListener('connection', () => {
-    if (identity.refresh()) server.setSecureContext(identity.serverOptions);
+    identity.refresh();
+    // Others use the identity too, and may have been the ones who saw that the files are new.
+    if (identity.edition === edition) return;
+    edition = identity.edition;
+    server.setSecureContext(identity.serverOptions);
   });
   server.removeAllListeners('secureConnection');
   server.on('secureConnection', (socket) => {

@@ -81,6 +81,7 @@ export class TlsIdentity {
   readonly #files: TlsFiles;
   readonly #log: TlsLog;
   #loaded: Loaded;
+  #edition = 0;
   #lookedMs = -Infinity;
   /** The state of the files that was found broken, so that it is said once. */
   #broken = '';
@@ -119,26 +120,31 @@ export class TlsIdentity {
   }
 
   /**
-   * Looks whether the files have changed, and takes the new ones; true when it did. What cannot be used (half written,
-   * a key that does not fit) is logged once, and the former ones stay.
+   * Looks whether the files have changed, and takes the new ones. What cannot be used (half written, a key that does not
+   * fit) is logged once, and the former ones stay.
    */
-  refresh(): boolean {
+  refresh(): void {
     const nowMs = performance.now();
-    if (nowMs - this.#lookedMs < LOOK_MS) return false;
+    if (nowMs - this.#lookedMs < LOOK_MS) return;
     this.#lookedMs = nowMs;
     const print = fingerprint(this.#files);
-    if (print === this.#loaded.print || print === this.#broken) return false;
+    if (print === this.#loaded.print || print === this.#broken) return;
     try {
       this.#loaded = this.#load(print);
     } catch (error) {
       this.#broken = print;
       const reason = error instanceof Error ? error.message : String(error);
       this.#log.warn({ at: this.#name, reason }, 'renewed TLS files cannot be used, the former ones stay');
-      return false;
+      return;
     }
     this.#broken = '';
+    this.#edition++;
     this.#log.info({ at: this.#name, certificate: this.#files.cert }, 'renewed TLS files are in use');
-    return true;
+  }
+
+  /** Grows each time that new files are in use. */
+  get edition(): number {
+    return this.#edition;
   }
 
   /** Whether a caller whose handshake is done may stay. Says in the log whose certificate is refused, and why. */
