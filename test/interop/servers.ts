@@ -33,8 +33,8 @@ export type Servers = {
 };
 
 /** etcd 3.4 says the second, newer ones and Muster the first. */
-const SERVING = /ready to serve client requests|serving (secure )?client (traffic|requests)/;
-const MUSTER_MAIN = new URL('../../apps/server/src/main.ts', import.meta.url).pathname;
+export const SERVING = /ready to serve client requests|serving (secure )?client (traffic|requests)/;
+export const MUSTER_MAIN = new URL('../../apps/server/src/main.ts', import.meta.url).pathname;
 
 /** Whether servers of a kind can run here; loud when not. */
 export function canRun(kind: Kind): boolean {

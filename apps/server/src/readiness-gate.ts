@@ -11,6 +11,10 @@ export class ReadinessGate {
     this.#next = next;
   }
 
+  get closed(): boolean {
+    return this.#closed;
+  }
+
   close(): void {
     this.#closed = true;
   }

@@ -19,6 +19,7 @@ import type { GrpcObserver } from '../src/grpc/observer.ts';
 
 type Options = {
   readonly limits?: Partial<GrpcLimits>;
+  readonly health?: () => 'serving' | 'notServing';
   readonly observer?: GrpcObserver;
   /** Of the server alone; the store has the machine's. */
   readonly clock?: Clock;
@@ -43,6 +44,7 @@ export async function startGrpc(options: Options = {}): Promise<Rig> {
     concurrency: (options.concurrency ?? createConcurrency)(api),
     clock: options.clock ?? clock,
     ...(options.limits === undefined ? {} : { limits: options.limits }),
+    ...(options.health === undefined ? {} : { health: options.health }),
     ...(options.observer === undefined ? {} : { observer: options.observer }),
   });
   const http2 = createServer(server.http2Options);

@@ -374,6 +374,23 @@ describe('health', () => {
     watch.send(HEALTH_METHODS.watch.request, { service: '' });
     assert.deepEqual(await watch.next(HEALTH_METHODS.watch.response), { status: 'serving' });
   });
+
+  test('what the server says of itself is told, and what it refuses with', async () => {
+    const answers = ['notServing', new KvError('LEARNER_UNSUPPORTED'), 'serving'] as const;
+    let turn = 0;
+    const rig = await startGrpc({
+      health: () => {
+        const now = answers[turn++ % answers.length] as (typeof answers)[number];
+        if (now instanceof KvError) throw now;
+        return now;
+      },
+    });
+    const check = () => unary(rig.session, HEALTH_METHODS.check, { service: '' });
+    assert.deepEqual((await check()).message, { status: 'notServing' });
+    assert.equal((await check()).text, 'etcdserver: rpc not supported for learner');
+    assert.deepEqual((await check()).message, { status: 'serving' });
+    await rig.close();
+  });
 });
 
 test('the observer hears of every call once, with its code', async () => {

@@ -11,6 +11,7 @@ import type { Clock } from '@muster/base';
 import { deferred } from '@muster/base';
 import { GrpcCode } from '@muster/contract';
 import type { ConcurrencyApi, EtcdApi } from '@muster/kv';
+import type { HealthSource } from '../services/health.ts';
 import { etcdRoutes } from '../services/routes.ts';
 import { ByteBudget } from './byte-budget.ts';
 import { Connection } from './connection.ts';
@@ -28,6 +29,8 @@ export type GrpcServerOptions = {
   readonly api: EtcdApi;
   readonly concurrency: ConcurrencyApi;
   readonly clock: Clock;
+  /** What gRPC's health service says; throws what it is refused with. Default: serving. */
+  readonly health?: HealthSource;
   readonly limits?: Partial<GrpcLimits>;
   readonly observer?: GrpcObserver;
   readonly log?: { warn(fields: Readonly<Record<string, unknown>>, message: string): void };
@@ -49,7 +52,7 @@ export class GrpcServer {
   readonly #sessions = new Map<ServerHttp2Session, Connection>();
   #closing = false;
 
-  constructor({ api, concurrency, clock, limits, observer, log }: GrpcServerOptions) {
+  constructor({ api, concurrency, clock, health, limits, observer, log }: GrpcServerOptions) {
     const all: GrpcLimits = { ...GRPC_LIMITS, ...limits };
     this.#host = {
       clock,
@@ -60,7 +63,12 @@ export class GrpcServer {
       calls: new Set(),
       onInternalError: (error, call) => log?.warn({ call, error: reasonOf(error) }, 'a gRPC call failed'),
     };
-    this.#routes = etcdRoutes({ api, concurrency, fragmentBytes: all.messageBytes });
+    this.#routes = etcdRoutes({
+      api,
+      concurrency,
+      fragmentBytes: all.messageBytes,
+      health: health ?? (() => 'serving'),
+    });
     this.#services = new Set([...this.#routes.values()].map((route) => route.method.service));
     this.http2Options = {
       maxSessionMemory: SESSION_MEMORY_MB,

@@ -7,7 +7,10 @@ import { HEALTH_METHODS } from '../convert/methods.ts';
 import { GrpcStatus } from '../grpc/grpc-status.ts';
 import type { Route, StreamOutput, StreamSession } from '../grpc/route.ts';
 
-export function healthRoutes(): Route[] {
+/** How the server is now; throws what a check is refused with. */
+export type HealthSource = () => 'serving' | 'notServing';
+
+export function healthRoutes(health: HealthSource): Route[] {
   return [
     {
       type: 'unary',
@@ -16,20 +19,22 @@ export function healthRoutes(): Route[] {
       keepsRequest: false,
       async call({ service }: { readonly service: string }, _options: CallOptions) {
         if (service !== '') throw new GrpcStatus(GrpcCode.NOT_FOUND, 'unknown service');
-        return { status: 'serving' };
+        return { status: health() };
       },
     },
-    { type: 'stream', method: HEALTH_METHODS.watch, open: (output) => new HealthWatch(output) },
+    { type: 'stream', method: HEALTH_METHODS.watch, open: (output) => new HealthWatch(output, health) },
   ];
 }
 
-/** Says how it is and then nothing, for it stays that way until the server stops. */
+/** Says how it is and then nothing: when the server stops, the stream ends. */
 class HealthWatch implements StreamSession {
   readonly #output: StreamOutput;
+  readonly #health: HealthSource;
   #asked = false;
 
-  constructor(output: StreamOutput) {
+  constructor(output: StreamOutput, health: HealthSource) {
     this.#output = output;
+    this.#health = health;
   }
 
   get ready(): boolean {
@@ -40,7 +45,7 @@ class HealthWatch implements StreamSession {
     if (this.#asked) return;
     this.#asked = true;
     const { service } = healthCheckRequest.read(bytes);
-    const status = service === '' ? 'serving' : 'serviceUnknown';
+    const status = service === '' ? this.#health() : 'serviceUnknown';
     this.#output.send(encodeFramed(healthCheckResponse, { status }));
   }
 

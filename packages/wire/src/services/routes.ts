@@ -4,7 +4,7 @@ import type { ConcurrencyApi, EtcdApi } from '@muster/kv';
 import { CONCURRENCY_METHODS, ETCD_METHODS, STREAM_METHODS } from '../convert/methods.ts';
 import { GrpcStatus, statusOf } from '../grpc/grpc-status.ts';
 import type { Route, StreamRoute, UnaryRoute } from '../grpc/route.ts';
-import { healthRoutes } from './health.ts';
+import { type HealthSource, healthRoutes } from './health.ts';
 import { KeepAliveSession } from './keep-alive-session.ts';
 import { ServerStreamSession } from './server-stream-session.ts';
 import { WatchSession } from './watch-session.ts';
@@ -14,6 +14,7 @@ type RoutesOptions = {
   readonly concurrency: ConcurrencyApi;
   /** Where a watch that allows fragments is cut. */
   readonly fragmentBytes: number;
+  readonly health: HealthSource;
 };
 
 /** Calls that are answered in milliseconds or time out by themselves, and come by the ten thousand a second. */
@@ -43,7 +44,7 @@ export function etcdRoutes(options: RoutesOptions): ReadonlyMap<string, Route> {
     ...etcdUnaryRoutes(options.api),
     ...concurrencyRoutes(options.concurrency),
     ...streamRoutes(options),
-    ...healthRoutes(),
+    ...healthRoutes(options.health),
   ];
   return new Map(routes.map((route) => [route.method.path, route]));
 }
