@@ -237,7 +237,7 @@ test('bookmarks move idle cursors, and never past what a slow subscription was s
 });
 
 test('bookmarks come by themselves, and a silent client is closed', async () => {
-  const server = await serve({ limits: { heartbeatMs: 40 } });
+  const server = await serve({ limits: { heartbeatMs: 200 } });
   const watcher = await Watcher.open(server.port);
   watcher.send({ t: 'sub', id: 'x', sel: kv('k') });
   await watcher.next('subd');
