@@ -32,6 +32,8 @@ export type Servers = {
   stop(): Promise<void>;
 };
 
+/** Generous, for a machine that is busy with other tests; a process that ends is noticed at once. */
+const START_TIMEOUT_MS = 60_000;
 /** etcd 3.4 says the second, newer ones and Muster the first. */
 export const SERVING = /ready to serve client requests|serving (secure )?client (traffic|requests)/;
 export const MUSTER_MAIN = new URL('../../apps/server/src/main.ts', import.meta.url).pathname;
@@ -80,7 +82,9 @@ export async function startServers(
   };
   try {
     await Promise.all(
-      children.map((child) => child.ready(async () => assert.ok(SERVING.test(child.output)))),
+      children.map((child) =>
+        child.ready(async () => assert.ok(SERVING.test(child.output)), START_TIMEOUT_MS),
+      ),
     );
   } catch (error) {
     await stop();

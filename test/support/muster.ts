@@ -8,7 +8,8 @@ import { freePorts } from './ports.ts';
 
 const MAIN = new URL('../../apps/server/src/main.ts', import.meta.url).pathname;
 const READY = 'ready to serve client requests';
-const START_TIMEOUT_MS = 30_000;
+/** Generous, for a machine that is busy with other tests; a process that ends is noticed at once. */
+const START_TIMEOUT_MS = 60_000;
 
 /** A directory that is gone when the process ends. */
 export function temporaryDirectory(name: string): string {

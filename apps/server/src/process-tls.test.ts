@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict';
 import { once } from 'node:events';
 import { mkdirSync, readFileSync, writeFileSync } from 'node:fs';
-import type { IncomingMessage } from 'node:http';
+import { type IncomingMessage, request as requestPlain } from 'node:http';
 import { request } from 'node:https';
 import { join } from 'node:path';
 import { after, describe, it } from 'node:test';
@@ -44,6 +44,8 @@ describe('the server process', () => {
         `listen-metrics-urls: http://127.0.0.1:${metrics}`,
         'client-transport-security: {auto-tls: true}',
         'peer-transport-security: {auto-tls: true}',
+        // For connections without TLS alone.
+        'host-whitelist: [elsewhere.example]',
       ].join('\n'),
     );
     const child = start(`--config-file=${file}`, '--name=ignored');
@@ -56,9 +58,22 @@ describe('the server process', () => {
       return res.statusCode;
     };
     assert.equal(await version(), 200);
-    assert.equal((await fetch(`http://127.0.0.1:${metrics}/readyz`)).status, 200);
-    assert.equal((await fetch(`http://127.0.0.1:${metrics}/metrics`)).status, 200);
-    assert.equal((await fetch(`http://127.0.0.1:${metrics}/version`)).status, 404);
+    const plain = async (path: string, host: string) => {
+      const req = requestPlain({
+        host: '127.0.0.1',
+        port: metrics,
+        path,
+        headers: { host },
+        agent: false,
+      }).end();
+      const [res] = (await once(req, 'response')) as [IncomingMessage];
+      res.resume();
+      return res.statusCode;
+    };
+    assert.equal(await plain('/readyz', 'elsewhere.example'), 200);
+    assert.equal(await plain('/metrics', 'elsewhere.example:80'), 200);
+    assert.equal(await plain('/version', 'elsewhere.example'), 404);
+    assert.equal(await plain('/metrics', '127.0.0.1'), 421);
     assert.equal(await child.stop(), 'exit code 0');
     const again = start(`--config-file=${file}`);
     await ready(again);

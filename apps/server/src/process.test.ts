@@ -172,6 +172,34 @@ describe('the server process', () => {
     assert.deepEqual(await foreign.end('SIGTERM'), { code: 0, signal: null });
   });
 
+  it('defragments before it serves when enough of the file is free', async () => {
+    const [client, peer] = await freePorts(2);
+    const home = join(directory, 'defragmented');
+    const flags = flagsOf(home, [client as number], [peer as number], 0);
+    let run = start(flags);
+    await run.ready();
+    const value = 'x'.repeat(500_000);
+    let revision = 0;
+    for (let i = 0; i < 20; i++) revision = await put(client, 'large', value);
+    const compacted = await fetch(`http://127.0.0.1:${client}/v3/kv/compaction`, {
+      method: 'POST',
+      body: JSON.stringify({ revision, physical: true }),
+    });
+    assert.equal(compacted.status, 200);
+    await run.end('SIGTERM');
+    run = start([...flags, '--bootstrap-defrag-threshold-megabytes=1000']);
+    await run.ready();
+    assert.doesNotMatch(run.stderr, /defragmented at the start/);
+    await run.end('SIGTERM');
+    run = start([...flags, '--bootstrap-defrag-threshold-megabytes=5']);
+    await run.ready();
+    const line = /^.*defragmented at the start.*$/m.exec(run.stderr)?.[0] ?? '{}';
+    const { bytesBefore, bytesAfter } = JSON.parse(line) as Record<string, number>;
+    assert.ok((bytesBefore ?? 0) > 8_000_000 && (bytesAfter ?? Infinity) < 3_000_000, line);
+    assert.equal(await get(client, 'large'), value);
+    await run.end('SIGTERM');
+  });
+
   it('stops at once on a second signal', async () => {
     const [client, peer] = await freePorts(2);
     const flags = flagsOf(join(directory, 'second'), [client as number], [peer as number], 0);
