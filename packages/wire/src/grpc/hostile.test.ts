@@ -4,15 +4,18 @@ import { connect as connectHttp2 } from 'node:http2';
 import { connect, type Socket } from 'node:net';
 import { test } from 'node:test';
 import { deferred, utf8 } from '@muster/base';
-import { GrpcCode } from '@muster/contract';
+import { GrpcCode, KvError } from '@muster/contract';
+import type { CallOptions } from '@muster/kv';
+import { StoreApi } from '../../../gateway/test/store-api.ts';
 import { RawCall, type Rig, startGrpc, unary } from '../../test/grpc-harness.ts';
+import { NodeClock } from '../client/node-clock.ts';
 import { encodeFramed } from '../convert/codec.ts';
 import { ETCD_METHODS, STREAM_METHODS } from '../convert/methods.ts';
 import { watchRequest, watchResponse } from '../convert/watch.ts';
 import type { GrpcLimits } from './grpc-limits.ts';
 
 const PREFACE = 'PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n';
-const TYPE = { data: 0, headers: 1, reset: 3, settings: 4, goaway: 7, continuation: 9 } as const;
+const TYPE = { data: 0, headers: 1, reset: 3, settings: 4, ping: 6, goaway: 7, continuation: 9 } as const;
 const CANCEL = 8;
 
 function frame(type: number, flags: number, stream: number, body: Uint8Array = Buffer.alloc(0)): Buffer {
@@ -40,6 +43,7 @@ const callOf = (path: string): Buffer =>
   fields([
     [':method', 'POST'],
     [':scheme', 'http'],
+    [':authority', 'test'],
     [':path', path],
     ['content-type', 'application/grpc'],
   ]);
@@ -235,3 +239,64 @@ against('a deadline of years is no deadline of now', async (rig) => {
     assert.equal(call.stream.destroyed, false, timeout);
   }
 });
+
+/** A store whose keepalives fail when they are told to. */
+class Hesitating extends StoreApi {
+  readonly asked = deferred<void>();
+  readonly gate = deferred<void>();
+  readonly left = deferred<void>();
+
+  override async leaseKeepAlive(_: { readonly id: bigint }, options: CallOptions = {}): Promise<never> {
+    options.signal?.addEventListener('abort', () => this.left.resolve());
+    this.asked.resolve();
+    await this.gate.promise;
+    throw new KvError('TIMEOUT');
+  }
+}
+
+/** Resolves when everything that was written before has been read on the other side. */
+function pinged(socket: Socket): Promise<void> {
+  const nonce = Buffer.from('whatsaid');
+  const done = deferred<void>();
+  let heard = Buffer.alloc(0);
+  const listen = (chunk: Buffer): void => {
+    heard = Buffer.concat([heard, chunk]);
+    if (!heard.includes(frame(TYPE.ping, 1, 0, nonce))) return;
+    socket.off('data', listen);
+    done.resolve();
+  };
+  socket.on('data', listen);
+  socket.write(frame(TYPE.ping, 0, 0, nonce));
+  return done.promise;
+}
+
+for (const how of ['fails', 'is given up'] as const) {
+  test(`a call that ${how} while requests wait unread keeps no connection`, {
+    timeout: 10_000,
+  }, async (t) => {
+    const api = new Hesitating(new NodeClock());
+    const rig = await startGrpc({ api });
+    t.after(() => rig.close());
+    const socket = await raw(rig);
+    t.after(() => socket.destroy());
+    const closed = deferred<void>();
+    socket.once('close', () => closed.resolve());
+    const { path, request } = STREAM_METHODS.leaseKeepAlive;
+    const messages = Buffer.concat([1n, 2n].map((id) => encodeFramed(request, { id })));
+    socket.write(Buffer.concat([frame(TYPE.headers, 4, 1, callOf(path)), frame(TYPE.data, 0, 1, messages)]));
+    await api.asked.promise;
+    socket.write(frame(TYPE.data, how === 'fails' ? 1 : 0, 1, messages));
+    await pinged(socket);
+    if (how === 'fails') {
+      api.gate.resolve();
+    } else {
+      // Of all codes this one alone leaves it to the reader when the stream is closed.
+      socket.write(frame(TYPE.reset, 0, 1, Buffer.alloc(4)));
+      await api.left.promise;
+    }
+    await pinged(socket);
+    // As clients leave that have nothing open: streams that are left would keep the connection.
+    socket.end(frame(TYPE.goaway, 0, 0, Buffer.alloc(8)));
+    await closed.promise;
+  });
+}

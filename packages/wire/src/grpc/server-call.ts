@@ -68,6 +68,8 @@ export abstract class ServerCall {
     }
     stream.on('error', ignore);
     host.calls.add(this);
+    // A stream that is reset is closed only after what came before has been read, for which the call may never be ready.
+    stream.on('aborted', () => this.#gone());
     stream.on('close', () => this.#gone());
   }
 

@@ -65,6 +65,8 @@ export class StreamCall extends ServerCall implements StreamOutput {
     this.#waiting = [];
     this.#reader.release();
     this.#session.close();
+    // What still lies unread would keep the stream, and with it the connection.
+    this.stream.resume();
   }
 
   #take(chunk: Buffer): void {
