@@ -1,5 +1,4 @@
 /** A transport of this process, and one that it takes for a member: right messages, then frames that are not. */
-import { once } from 'node:events';
 import { connect, type Socket } from 'node:net';
 import { isDeepStrictEqual } from 'node:util';
 import type { Prng } from '@muster/base';
@@ -147,7 +146,8 @@ class Link {
       });
       this.#changed();
     });
-    this.#closed = once(socket, 'close');
+    // Not `once`, which rejects: connections may end in an error.
+    this.#closed = new Promise((resolve) => socket.once('close', resolve));
   }
 
   async frame(...types: readonly number[]): Promise<Got> {
