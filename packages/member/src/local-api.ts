@@ -178,8 +178,8 @@ export class LocalApi implements EtcdApi {
   }
 
   /**
-   * For anybody, with authentication too: Patroni and other clients ask for the members before they log in. So in etcd
-   * up to 3.6.8.
+   * For anybody, with authentication too: Patroni and other clients ask for the members before they log in. So in
+   * etcd 3.4.
    */
   memberList(...args: Parameters<EtcdApi['memberList']>): ReturnType<EtcdApi['memberList']> {
     return this.#cluster.memberList(...args);
@@ -340,7 +340,7 @@ export class LocalApi implements EtcdApi {
 const UNIDENTIFIED: ReadonlySet<string> = new Set(['USER_EMPTY', 'INVALID_AUTH_TOKEN', 'AUTH_OLD_REVISION']);
 
 /**
- * A renewal is taken from whoever knows the lease, as in etcd up to 3.6.8: Patroni gives up its database's primary when
+ * A renewal is taken from whoever knows the lease, as in etcd 3.4: Patroni gives up its database's primary when
  * its token has expired and a renewal tells it so. Whom a token identifies still needs the rights.
  */
 function passUnidentified(error: unknown): void {
