@@ -21,6 +21,8 @@ const TOKEN_LETTERS = 16;
 const LOGIN_RETRIES = 8;
 /** bcrypt looks at no more; the rest would be left out without a word. */
 const PASSWORD_BYTES_MAX = 72;
+/** Names are keys in backups, and bbolt takes no longer ones. */
+const NAME_BYTES_MAX = 32_768;
 const BCRYPT_TEXT = /^\$2[abxy]\$\d\d\$[./A-Za-z0-9]{53}$/;
 const NO_RANGE_END = new Uint8Array(0);
 
@@ -90,6 +92,7 @@ export class LocalAuth implements AuthApi {
     await this.#calls.permit(options, checkRoot);
     const { name, noPassword = false } = request;
     if (name === '') throw new KvError('USER_EMPTY');
+    checkLength(name);
     const hashedPassword = noPassword ? '' : await this.#hashOf(request);
     await this.#calls.write({ type: 'userAdd', name, hashedPassword, noPassword }, options, 'userAdd');
     return this.#calls.withHeader({});
@@ -153,6 +156,7 @@ export class LocalAuth implements AuthApi {
   }
 
   async roleAdd({ name }: Name, options: CallOptions = {}): Promise<WithHeader<unknown>> {
+    checkLength(name);
     await this.#calls.write({ type: 'roleAdd', name }, options, 'roleAdd');
     return this.#calls.withHeader({});
   }
@@ -263,6 +267,11 @@ export class LocalAuth implements AuthApi {
     }
     return this.#guard.hash(password);
   }
+}
+
+function checkLength(name: string): void {
+  if (utf8(name).length <= NAME_BYTES_MAX) return;
+  throw new KvError('INVALID_AUTH_MANAGEMENT', { detail: `the name is longer than ${NAME_BYTES_MAX} bytes` });
 }
 
 function usernameOf(origin: Origin): string | undefined {

@@ -288,6 +288,21 @@ describe('passwords', () => {
     assert.ok(!log.includes('wrong') && !log.includes('eve'), log);
   });
 
+  test('names that no backup could hold are refused', async () => {
+    const cluster = await cluster3(12);
+    const [a] = cluster.members as [SimMember];
+    const root = await login(cluster, a, 'root');
+    const fits = '\u{1f4a3}'.repeat(8192);
+    for (const [name, code] of [
+      [fits, 'ok'],
+      [`${fits}x`, 'INVALID_AUTH_MANAGEMENT'],
+    ] as const) {
+      const user = a.api.userAdd({ name, password: '', noPassword: true }, root);
+      assert.equal(await cluster.wait(codeOf(user)), code);
+      assert.equal(await cluster.wait(codeOf(a.api.roleAdd({ name }, root))), code);
+    }
+  });
+
   test('a password changed while it is compared does not let the old one in', async () => {
     const cluster = await cluster3(21);
     const [a] = cluster.members as [SimMember];
