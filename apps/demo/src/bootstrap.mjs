@@ -25,8 +25,8 @@ const UNIT_CONCURRENCY = 2;
 /** Tests that start processes run one file at a time, so that they do not take each other's CPU ... */
 const WHOLE_CONCURRENCY = 1;
 /** ... but for those that measure nothing and wait most of the time, for other programs or for leases to end. */
-const PATIENT = /^test\/(acceptance|backup|conformance|docs|interop|model|remote)\//;
-const PATIENT_CONCURRENCY = 2;
+const PATIENT = /^test\/(acceptance|backup|conformance|docs|interop|model|remote|e2e\/(auth|sdk-kv|sdk-watch))/;
+const PATIENT_CONCURRENCY = 3;
 const TEST_TIMEOUT_MS = 480_000;
 
 const [target, ...extra] = process.argv.slice(2);
@@ -80,7 +80,7 @@ async function test() {
     () => step('types', ['node_modules/typescript/bin/tsc', '--noEmit']),
     () => step('lint', ['node_modules/@biomejs/biome/bin/biome', 'check', '.']),
     () => tests('unit tests', unit, UNIT_CONCURRENCY, flags),
-    () => tests('whole-system tests, two at a time', patient, PATIENT_CONCURRENCY, flags),
+    () => tests('whole-system tests, some at a time', patient, PATIENT_CONCURRENCY, flags),
     () => tests('whole-system tests', alone, WHOLE_CONCURRENCY, flags),
   ];
   let worst = 0;
