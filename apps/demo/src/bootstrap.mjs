@@ -25,7 +25,8 @@ const UNIT_CONCURRENCY = 2;
 /** Tests that start processes run one file at a time, so that they do not take each other's CPU ... */
 const WHOLE_CONCURRENCY = 1;
 /** ... but for those that measure nothing and wait most of the time, for other programs or for leases to end. */
-const PATIENT = /^test\/(acceptance|backup|conformance|docs|interop|model|remote|e2e\/(auth|sdk-kv|sdk-watch))/;
+const PATIENT =
+  /^test\/(acceptance|backup|conformance|docs|interop|model|remote|e2e\/(auth|sdk-kv|sdk-watch))/;
 const PATIENT_CONCURRENCY = 3;
 const TEST_TIMEOUT_MS = 480_000;
 
