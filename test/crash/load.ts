@@ -1,18 +1,22 @@
 /** A writer that remembers what was acknowledged, over etcd's JSON. */
 import { deferred } from '@muster/base';
+import { request } from 'undici';
 
 type Ack = { readonly key: string; readonly value: string; readonly revision: number };
 
 const base64 = (text: string) => Buffer.from(text).toString('base64');
 
 export async function post(url: string, path: string, body: unknown, timeoutMs = 10_000): Promise<unknown> {
-  const response = await fetch(`${url}${path}`, {
+  // Not fetch: it takes several times as much of the CPU that the members need.
+  const response = await request(`${url}${path}`, {
     method: 'POST',
     body: JSON.stringify(body),
-    signal: AbortSignal.timeout(timeoutMs),
+    headersTimeout: timeoutMs,
+    bodyTimeout: timeoutMs,
   });
-  const answer = await response.json();
-  if (!response.ok) throw new Error(`${path} answered ${response.status}: ${JSON.stringify(answer)}`);
+  const answer = await response.body.json();
+  const { statusCode } = response;
+  if (statusCode !== 200) throw new Error(`${path} answered ${statusCode}: ${JSON.stringify(answer)}`);
   return answer;
 }
 
