@@ -11,7 +11,7 @@ import { JsonApi } from './targets/json-api.ts';
 const program = debianProgram('etcd', 'etcd-server');
 
 const LACKS: Target['lacks'] = {
-  'one-member': 'there are three',
+  'one-member': 'there are three, and the one that is asked need not lead',
   'watch-back-pressure': 'the server and the sockets between buffer: when the sink is full is not seen there',
   'watch-negative-start-refused': '3.4 creates the watch, then cancels it with compact_revision -1',
   'tombstone-kept-at-compaction': '3.4 up to 3.4.33 removes a delete at the compact revision at once',
