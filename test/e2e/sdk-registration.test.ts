@@ -121,7 +121,7 @@ function suite(kind: ClusterKind): void {
     await registration.close();
   });
 
-  test('it survives every member being killed and started again', async () => {
+  test('it survives every member being killed and started again', { timeout: 60_000 }, async () => {
     await using view = await muster.services.discover('storm');
     const registration = await muster.services.register({ name: 'storm', id: 's1', ttl: '2s' });
     await until(view, has('s1'));
